@@ -1,0 +1,1 @@
+"""The contract of AsyncDiffJob: the resource's models, its CRD, and every format that outlives a process."""
