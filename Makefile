@@ -8,6 +8,7 @@ MAKEFLAGS += --no-builtin-rules
 export PYTHON ?= python3
 FULL := .venv
 CONTROL := .venv-control
+LOWEST := .venv-lowest
 BIN := $(FULL)/bin
 CONTROL_BIN := $(CONTROL)/bin
 
@@ -33,6 +34,10 @@ $(CONTROL)/.stamp: locks/dev.txt pyproject.toml scripts/environment scripts/uv
 	@scripts/environment $(CONTROL) $<
 	@touch $@
 
+$(LOWEST)/.stamp: locks/lowest.txt pyproject.toml scripts/environment scripts/uv
+	@scripts/environment $(LOWEST) $<
+	@touch $@
+
 .PHONY: setup
 setup: $(FULL)/.stamp ## Make the environment of everything, torch included (.venv)
 
@@ -48,6 +53,10 @@ test: $(FULL)/.stamp ## Run all tests (PYTEST_ARGS="-k name" narrows them)
 .PHONY: test-control
 test-control: $(CONTROL)/.stamp ## Run the tests of contract, operator and CLI; installs no torch
 	$(CONTROL_BIN)/python -m pytest $(CONTROL_TESTS) $(PYTEST_ARGS)
+
+.PHONY: test-lowest
+test-lowest: $(LOWEST)/.stamp ## Run all tests with the oldest versions that pyproject.toml allows
+	$(LOWEST)/bin/python -m pytest $(PYTEST_ARGS)
 
 # ── Checks ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -67,12 +76,13 @@ format: $(CONTROL)/.stamp ## Format the code and repair what ruff can repair
 
 .PHONY: lock
 lock: ## Resolve the requirements again (network); LOCK_ARGS="--upgrade" takes the newest versions
-	$(LOCK) $(LOCK_ARGS) --extra operator pyproject.toml --output-file locks/operator.txt
-	$(LOCK) $(LOCK_ARGS) --extra runtime pyproject.toml --output-file locks/runtime.txt
-	$(LOCK) $(LOCK_ARGS) --extra operator --extra dev pyproject.toml --output-file locks/dev.txt
 	$(LOCK) $(LOCK_ARGS) --all-extras pyproject.toml --output-file locks/full.txt
+	$(LOCK) $(LOCK_ARGS) --constraint locks/full.txt --extra operator pyproject.toml --output-file locks/operator.txt
+	$(LOCK) $(LOCK_ARGS) --constraint locks/full.txt --extra runtime pyproject.toml --output-file locks/runtime.txt
+	$(LOCK) $(LOCK_ARGS) --constraint locks/full.txt --extra operator --extra dev pyproject.toml --output-file locks/dev.txt
+	$(LOCK) $(LOCK_ARGS) --resolution lowest-direct --all-extras pyproject.toml --output-file locks/lowest.txt
 	$(LOCK) $(LOCK_ARGS) locks/uv.in --output-file locks/uv.txt
 
 .PHONY: clean
 clean: ## Remove environments, caches and what was built
-	rm -rf $(FULL) $(CONTROL) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache site dist
+	rm -rf $(FULL) $(CONTROL) $(LOWEST) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache site dist
