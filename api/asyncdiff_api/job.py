@@ -9,7 +9,7 @@ from asyncdiff_api.generate import Generate
 from asyncdiff_api.model import Model
 from asyncdiff_api.output import Acceptance, Output
 from asyncdiff_api.parallelism import Parallelism
-from asyncdiff_api.pod import Pod
+from asyncdiff_api.pod import LABEL_VALUE, Pod
 from asyncdiff_api.run import Run
 from asyncdiff_api.status import JobStatus
 
@@ -28,9 +28,11 @@ class Metadata(Section):
     """Kubernetes' object metadata: the parts that people write are checked, the rest is carried."""
 
     name: Annotated[str | None, JOB_NAME] = None
-    generate_name: Annotated[str | None, Text(40)] = None
+    generate_name: Annotated[
+        str | None, Text(40, 1, "^[a-z0-9][-a-z0-9]*$", "the beginning of a job's name")
+    ] = None
     namespace: Annotated[str | None, DNS_LABEL] = None
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, Annotated[str, LABEL_VALUE]] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
     uid: str | None = None
     generation: int | None = None
@@ -70,5 +72,7 @@ class AsyncDiffJob(Section):
     status: Annotated[JobStatus | None, Part("What the operator reports.")] = None
 
     def document(self) -> dict[str, Any]:
-        """The job as the YAML document that describes it, defaults included, unset fields left out."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        """The job as the YAML document that describes it: defaults included, what is not set left out."""
+        parts = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        parts["metadata"] = self.metadata.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return parts

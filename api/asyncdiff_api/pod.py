@@ -25,7 +25,7 @@ LABEL_VALUE = Text(
 LABEL_KEY = Text(
     316,
     1,
-    "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+    "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9._]{0,61}[A-Za-z0-9])?$",
     "a label key of Kubernetes, such as topology.kubernetes.io/zone",
 )
 DATA_KEY = Text(253, 1, "^[A-Za-z0-9._-]+$", "a key of a ConfigMap or Secret")
