@@ -1,0 +1,47 @@
+"""The `asyncdiff` command: its subcommands and what they share.
+
+Whatever is imported here is waited for at every start, `asyncdiff --help` included: torch, above all, is
+loaded by the functions that need it.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from asyncdiff_runtime.cli.crd import print_crd
+from asyncdiff_runtime.cli.explain import explain_field
+from asyncdiff_runtime.cli.validate import validate_files
+
+app = typer.Typer(
+    name="asyncdiff",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+app.command("validate")(validate_files)
+app.command("explain")(explain_field)
+app.command("crd")(print_crd)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"asyncdiff {version('asyncdiff-operator')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _asyncdiff(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Batch image and video generation: check job files and look up what their fields mean."""
+
+
+def main() -> None:
+    """Runs the command that the arguments name."""
+    app()
