@@ -1,0 +1,3 @@
+"""Plugins of the whole test suite: real programs and the fixtures that run them."""
+
+pytest_plugins = ["support.tools.plugin", "support.cluster.fixtures", "support.s3.fixtures"]

@@ -1,0 +1,49 @@
+"""Builds the programs that tests need, or runs a cluster by hand."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+
+from support.cluster.cluster import Cluster
+from support.tools import KUBE, VERSITYGW, BuildFailedError, GoUnavailableError, find_programs
+
+
+def build() -> None:
+    """Builds what is not here yet and says where everything is."""
+    for module in (KUBE, VERSITYGW):
+        for name, path in find_programs(module).items():
+            print(f"{name:24} {path}")
+
+
+def up(*, controllers: bool) -> None:
+    """Runs a cluster until interrupted; its address goes to standard output, the rest to standard error."""
+    with Cluster.start() as cluster:
+        if controllers:
+            cluster.start_controller_manager()
+            cluster.start_scheduler()
+        print(f"export KUBECONFIG={cluster.kubeconfig}", flush=True)
+        print(f"The API server listens on {cluster.server} until Ctrl-C.", file=sys.stderr)
+        signal.pause()
+
+
+def main() -> None:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(prog="python -m support.cluster", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("build", help="build kube and versitygw into the cache, unless they are here")
+    run = commands.add_parser("up", help="run a control plane until Ctrl-C and print its kubeconfig")
+    run.add_argument("--controllers", action="store_true", help="with the controllers and the scheduler")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            build() if arguments.command == "build" else up(controllers=arguments.controllers)
+    except (BuildFailedError, GoUnavailableError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The command lines of a control plane. Every file is named relative to the cluster's folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ETCD = "etcd"
+API_SERVER = "kube-apiserver"
+CONTROLLER_MANAGER = "kube-controller-manager"
+SCHEDULER = "kube-scheduler"
+KUBECTL = "kubectl"
+
+AUDIT_LOG = "audit.jsonl"
+AUDIT_POLICY = "audit-policy.yaml"
+# What the server asks of itself and health probes say nothing about clients and would drown them.
+AUDIT_RULES = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: None, users: ["system:apiserver"]}
+- {level: None, nonResourceURLs: ["/livez*", "/readyz*", "/healthz*"]}
+- {level: Metadata}
+"""
+
+# etcd wants a port even of a unix socket; the file is called by both.
+ETCD_CLIENTS = "unix://etcd:0"
+ETCD_PEERS = "unix://peers:0"
+
+
+def etcd(program: Path) -> list[str | Path]:
+    """A store on unix sockets in the folder, which nobody else can reach; it never waits for the disk."""
+    return [
+        program,
+        "--data-dir=etcd",
+        f"--listen-client-urls={ETCD_CLIENTS}",
+        f"--advertise-client-urls={ETCD_CLIENTS}",
+        f"--listen-peer-urls={ETCD_PEERS}",
+        f"--initial-advertise-peer-urls={ETCD_PEERS}",
+        f"--initial-cluster=default={ETCD_PEERS}",
+        "--unsafe-no-fsync",
+    ]
+
+
+def api_server(program: Path, port: int) -> list[str | Path]:
+    """The API server on a port of the loopback address, with role-based access control and an audit log."""
+    return [
+        program,
+        f"--etcd-servers={ETCD_CLIENTS}",
+        *serving(port),
+        # the `kubernetes` Service could not have a loopback endpoint, and no pod will ask for one
+        "--advertise-address=127.0.0.1",
+        "--endpoint-reconciler-type=none",
+        "--service-cluster-ip-range=10.0.0.0/24",
+        "--client-ca-file=ca.crt",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        "--service-account-signing-key-file=service-accounts.key",
+        "--service-account-key-file=service-accounts.pub",
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--allow-privileged=true",
+        f"--audit-policy-file={AUDIT_POLICY}",
+        f"--audit-log-path={AUDIT_LOG}",
+        # megabytes: a reader holds a position in the file, so it must never be rotated
+        "--audit-log-maxsize=100000",
+    ]
+
+
+def controller_manager(program: Path, kubeconfig: Path, port: int) -> list[str | Path]:
+    """All controllers, each with its own service account; the port serves their health."""
+    return [
+        program,
+        f"--kubeconfig={kubeconfig}",
+        "--use-service-account-credentials=true",
+        "--service-account-private-key-file=service-accounts.key",
+        "--root-ca-file=ca.crt",
+        "--leader-elect=false",
+        *serving(port),
+        # at the default of 20 requests a second, thirty controllers take 5 s to get their tokens
+        "--kube-api-qps=1000",
+        "--kube-api-burst=1000",
+        # a volume is bound within a second, not within fifteen
+        "--pvclaimbinder-sync-period=1s",
+    ]
+
+
+def scheduler(program: Path, kubeconfig: Path, port: int) -> list[str | Path]:
+    """The scheduler; the port serves its health."""
+    return [program, f"--kubeconfig={kubeconfig}", "--leader-elect=false", *serving(port)]
+
+
+def serving(port: int) -> list[str]:
+    """How every server of the control plane is reached."""
+    return [
+        "--bind-address=127.0.0.1",
+        f"--secure-port={port}",
+        "--tls-cert-file=server.crt",
+        "--tls-private-key-file=server.key",
+    ]
