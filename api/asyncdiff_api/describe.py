@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, cast, get_args, get_origin
 
 from pydantic import AwareDatetime, BaseModel, JsonValue
 from pydantic.fields import FieldInfo
@@ -35,7 +35,7 @@ class Kind(StrEnum):
     FREE_FORM = "free-form object"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shape:
     """What values a place in a document may take, and what they mean.
 
@@ -158,9 +158,9 @@ def _field(info: FieldInfo, path: tuple[str, ...]) -> Shape:
 
 
 def _as_json(value: Any) -> JsonValue:
-    """A default as the document would say it. An object's own defaults are said by its fields."""
+    """A default as the document would say it, in full: the API server checks rules on it as it stands."""
     if isinstance(value, BaseModel):
-        return {}
+        return cast("JsonValue", value.model_dump(mode="json", by_alias=True, exclude_none=True))
     if isinstance(value, tuple):
         return [_as_json(entry) for entry in value]
     if isinstance(value, StrEnum):

@@ -24,6 +24,12 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 JOB_NAME = Text(45, 1, DNS_LABEL.pattern, "a name of up to 45 lower-case letters, digits and '-'")
 
 
+SPEC_DESCRIPTION: Final = (
+    "What is wanted: which model, what to generate with it, on how many GPUs, and where the output goes. "
+    "Fields are fixed once the job exists, unless they say otherwise."
+)
+
+
 class Metadata(Section):
     """Kubernetes' object metadata: the parts that people write are checked, the rest is carried."""
 
@@ -68,7 +74,7 @@ class AsyncDiffJob(Section):
     api_version: Literal["asyncdiff.dev/v1alpha1"] = "asyncdiff.dev/v1alpha1"
     kind: Literal["AsyncDiffJob"] = "AsyncDiffJob"
     metadata: Metadata = Metadata()
-    spec: Annotated[JobSpec, Part("What is wanted.")]
+    spec: Annotated[JobSpec, Part(SPEC_DESCRIPTION)]
     status: Annotated[JobStatus | None, Part("What the operator reports.")] = None
 
     def document(self) -> dict[str, Any]:

@@ -38,11 +38,19 @@ class Problem:
     @property
     def dotted(self) -> str:
         """The path as people write it: ``spec.model.adapters[0].weight``."""
-        return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path)[1:]
+        return dotted(self.path)
 
     def __str__(self) -> str:
         hint = f" (did you mean {self.suggestion}?)" if self.suggestion else ""
         return f"{self.dotted or 'document'}: {self.message}{hint}"
+
+
+def dotted(path: Path) -> str:
+    """A path as people write it: ``spec.model.adapters[0].weight``, ``spec.pod.labels[example.com/team]``."""
+    plain = (isinstance(part, str) and part.isidentifier() for part in path)
+    return "".join(f".{part}" if is_name else f"[{part}]" for part, is_name in zip(path, plain, strict=True))[
+        1:
+    ]
 
 
 class InvalidJobError(ValueError):
@@ -122,7 +130,7 @@ def _problem(detail: ErrorDetails, document: Any) -> Problem:
     if detail["type"] == "missing":
         return Problem(path, f"is missing. {shape.description}")
     if detail["type"] == "extra_forbidden":
-        name, owner = str(detail["loc"][len(path)]), ".".join(map(str, path)) or "a job"
+        name, owner = str(detail["loc"][len(path)]), dotted(path) or "a job"
         return Problem((*path, name), f"{owner} has no such field", nearest_field(name, shape))
     choice = nearest(value, shape.choices) if isinstance(value, str) and shape.choices else None
     return Problem(path, f"must be {expectation(shape)}; found {found(value)}{remedy(shape, value)}", choice)
@@ -152,11 +160,15 @@ def _item(value: Any, part: str | int) -> Any:
 
 
 def _one_for_each_place(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """The first problem of each path: alternatives of one type are reported as one."""
+    """The first problem of each path, innermost paths only.
+
+    Pydantic reports each alternative of a type, and counts no entries of a list in which one is wrong.
+    """
     by_path: dict[Path, Problem] = {}
     for problem in problems:
         by_path.setdefault(problem.path, problem)
-    return tuple(by_path.values())
+    outer = {path[:length] for path in by_path for length in range(len(path))}
+    return tuple(problem for path, problem in by_path.items() if path not in outer)
 
 
 def _repetitions(value: Any, shape: Shape, path: Path) -> Iterator[Problem]:

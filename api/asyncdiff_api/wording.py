@@ -97,7 +97,11 @@ def _text(shape: Shape) -> str:
 
 
 def _between(numbers: Range | None) -> str:
-    return f" from {numbers.minimum} to {numbers.maximum}" if numbers else ""
+    return f" from {_plainly(numbers.minimum)} to {_plainly(numbers.maximum)}" if numbers else ""
+
+
+def _plainly(number: float) -> str:
+    return str(int(number) if number == int(number) else number)
 
 
 def _size(shape: Shape, one: str, many: str) -> str:
