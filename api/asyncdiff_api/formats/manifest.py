@@ -206,7 +206,7 @@ def merge_records(records: Iterable[ItemRecord]) -> dict[str, ItemRecord]:
 
     The result does not depend on the order or number of times in which records are given.
     """
-    merged: dict[str, ItemRecord] = Field(default_factory=dict)
+    merged: dict[str, ItemRecord] = {}
     for record in records:
         known = merged.get(record.id)
         if known is None or _preference(record) < _preference(known):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, StringConstraints
@@ -25,11 +27,33 @@ HexDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Label = str | int | float | bool | None
 
 
+_CUT: Final = "…"
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f]+")
+
+
 def _whole_characters(value: object) -> object:
     """Replaces halves of surrogate pairs, which names of files can hold and JSON cannot."""
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
+@dataclass(frozen=True, slots=True)
+class _OneLine:
+    """Makes any text one line of at most so many bytes of UTF-8, so that the text of a stranger fits."""
+
+    max_bytes: int
+
+    def __call__(self, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        data = _CONTROLS.sub(" ", value).encode(errors="replace")
+        if len(data) <= self.max_bytes:
+            return data.decode()
+        return data[: self.max_bytes - len(_CUT.encode())].decode(errors="ignore") + _CUT
+
+
 Message = Annotated[str, BeforeValidator(_whole_characters)]
 """A sentence for a person; any text is taken."""
-ShortText = Annotated[str, BeforeValidator(_whole_characters), StringConstraints(max_length=128)]
+Name = Annotated[str, BeforeValidator(_OneLine(128))]
+"""A name from elsewhere, such as a key or a commit; a longer one is cut."""
+Sentence = Annotated[str, BeforeValidator(_OneLine(256))]
+"""A sentence in a document of bounded size; a longer one is cut."""

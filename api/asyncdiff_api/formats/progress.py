@@ -14,7 +14,7 @@ from pydantic import Field
 from asyncdiff_api.formats.document import Document, FormatModel
 from asyncdiff_api.formats.errors import DamagedRecordError
 from asyncdiff_api.formats.manifest import ItemCounts
-from asyncdiff_api.formats.primitives import Attempt, Count, Rate, Seconds, ShortText, Version, Word
+from asyncdiff_api.formats.primitives import Attempt, Count, Name, Rate, Seconds, Sentence, Version, Word
 
 MAX_PROGRESS_BYTES: Final = 2**16
 """A reader stops here; a writer never gets here."""
@@ -81,9 +81,9 @@ class PlanSummary(FormatModel):
     data_parallel: Count = 1
     guidance_groups: Count = 1
     predicted_seconds_per_item: Seconds | None = None
-    reason: ShortText = ""
-    model_commit: ShortText = ""
-    schedule: ShortText = ""
+    reason: Sentence = ""
+    model_commit: Name = ""
+    schedule: Name = ""
     """The pinned schedule in a few words."""
 
 

@@ -16,7 +16,7 @@ from asyncdiff_api.formats.document import Document, FormatModel
 from asyncdiff_api.formats.errors import reason_of
 from asyncdiff_api.formats.exit_codes import ExitCode
 from asyncdiff_api.formats.manifest import ItemCounts
-from asyncdiff_api.formats.primitives import Attempt, Count, Message, ShortText, Version, Word
+from asyncdiff_api.formats.primitives import Attempt, Count, Message, Name, Version, Word
 from asyncdiff_api.formats.progress import PlanSummary, Throughput
 
 MAX_RESULT_BYTES: Final = 4096
@@ -30,8 +30,8 @@ P = TypeVar("P", bound=FormatModel)
 class OutputKeys(FormatModel):
     """Where the finish step has written, relative to the output prefix."""
 
-    manifest: ShortText = ""
-    gallery: ShortText = ""
+    manifest: Name = ""
+    gallery: Name = ""
 
 
 class Result(Document):
@@ -74,7 +74,7 @@ class Result(Document):
 
 def _longest_message(result: Result) -> int:
     """Gives the number of the message's characters with which the result still fits."""
-    fits, too_long = 0, len(result.message)
+    fits, too_long = 0, len(result.message) + 1
     while too_long - fits > 1:
         middle = (fits + too_long) // 2
         fits, too_long = (middle, too_long) if _fits(result, middle) else (fits, middle)
