@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from pydantic import JsonValue
 
@@ -24,8 +25,10 @@ from asyncdiff_api.formats.identity import (
     is_absent,
     item_id_of,
 )
+from asyncdiff_api.formats.job_record import JobRecord
 from asyncdiff_api.formats.worklist import INPUT_NAMES, Position, WorklistLine, inputs_of, seeds_of
 from asyncdiff_api.generate import Generate, Scheduler
+from asyncdiff_api.job import JobSpec
 
 _PLAIN = ("steps", "guidance_scale", "height", "width", "frames", "fps", "negative_prompt")
 """Fields of a line that simply replace the job's."""
@@ -41,6 +44,17 @@ class Shared:
     """The strategy and its parameters as pinned."""
     attention_backend: str = ""
     encoding: EncodingIdentity = field(default_factory=EncodingIdentity)
+
+    @classmethod
+    def of_job(cls, spec: JobSpec, record: JobRecord) -> Self:
+        """Gives what the items of a job share, from its spec and from the record of its output prefix."""
+        return cls(
+            generate=spec.generate,
+            model=record.model,
+            schedule=record.schedule,
+            attention_backend=spec.parallelism.attention_backend,
+            encoding=EncodingIdentity(format=str(spec.output.format), quality=spec.output.encoder_quality),
+        )
 
 
 @dataclass(frozen=True, slots=True)

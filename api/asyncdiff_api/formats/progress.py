@@ -83,8 +83,8 @@ class PlanSummary(FormatModel):
     predicted_seconds_per_item: Seconds | None = None
     reason: Sentence = ""
     model_commit: Name = ""
-    schedule: Name = ""
-    """The pinned schedule in a few words."""
+    schedule_digest: Name = ""
+    """Digest of the pinned schedule."""
 
 
 class Progress(Document):

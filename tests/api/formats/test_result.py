@@ -47,7 +47,7 @@ FULL_PLAN = PlanSummary(
     predicted_seconds_per_item=LONGEST_NUMBER,
     reason=WIDEST * 2,
     model_commit=WIDEST,
-    schedule=WIDEST,
+    schedule_digest=WIDEST,
 )
 
 
@@ -190,7 +190,7 @@ def test_noise_is_one_kind_of_error(data: bytes) -> None:
 
 @given(st.text(max_size=400))
 def test_a_text_of_a_stranger_is_made_to_fit(text: str) -> None:
-    plan = PlanSummary(strategy="Data", reason=text, schedule=text, model_commit=text)
+    plan = PlanSummary(strategy="Data", reason=text, schedule_digest=text, model_commit=text)
     assert len(plan.reason.encode()) <= 256
-    assert len(plan.schedule.encode()) <= 128
+    assert len(plan.schedule_digest.encode()) <= 128
     assert plan.reason.isprintable() or not text.isprintable()
