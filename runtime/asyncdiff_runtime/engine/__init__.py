@@ -1,0 +1,45 @@
+"""Parallel denoising of any diffusers pipeline: several ranks, one sample, the pipeline's own loop.
+
+from asyncdiff_runtime.engine import Lookahead, parallelize
+
+parallelize(pipe, Lookahead(degree=2))
+image = pipe("a fox in the snow").images[0]  # on every rank, under torchrun
+"""
+
+from .errors import (
+    EngineError,
+    LayoutError,
+    LookaheadRefused,
+    PeerError,
+    PipelineRefused,
+    RankFailed,
+    RanksDiverged,
+    RankTimeout,
+    Refused,
+    SplitRefused,
+)
+from .lowering import Compile
+from .parallelize import Parallel, parallelize
+from .report import Report
+from .strategy import Data, Exact, Lookahead, Strategy
+
+__all__ = [
+    "Compile",
+    "Data",
+    "EngineError",
+    "Exact",
+    "LayoutError",
+    "Lookahead",
+    "LookaheadRefused",
+    "Parallel",
+    "PeerError",
+    "PipelineRefused",
+    "RankFailed",
+    "RankTimeout",
+    "RanksDiverged",
+    "Refused",
+    "Report",
+    "SplitRefused",
+    "Strategy",
+    "parallelize",
+]

@@ -1,0 +1,53 @@
+"""What can go wrong in the engine, and what to do about it.
+
+EngineError
+├── LayoutError          the degrees asked for do not fit the ranks there are
+├── Refused              this pipeline, scheduler or call cannot be run this way
+│   ├── PipelineRefused
+│   ├── LookaheadRefused
+│   └── SplitRefused
+└── PeerError            another rank is at fault, or the ranks no longer agree
+    ├── RankFailed
+    ├── RanksDiverged
+    └── RankTimeout
+"""
+
+
+class EngineError(Exception):
+    """Base of every error that the engine raises on its own account."""
+
+
+class LayoutError(EngineError, ValueError):
+    """The degrees of parallelism do not fit the number of ranks."""
+
+
+class Refused(EngineError, ValueError):
+    """What was asked for cannot be done here; the message says why and what can."""
+
+
+class PipelineRefused(Refused):
+    """The pipeline carries something that the engine cannot work beneath (offloading, another compiler)."""
+
+
+class LookaheadRefused(Refused):
+    """The inputs of later evaluations cannot be predicted for this scheduler or call."""
+
+
+class SplitRefused(Refused):
+    """The denoiser's rows cannot be evaluated apart from each other, or there are too few of them."""
+
+
+class PeerError(EngineError, RuntimeError):
+    """A collective step failed because of another rank."""
+
+
+class RankFailed(PeerError):
+    """Another rank raised an exception; its own traceback is on that rank."""
+
+
+class RanksDiverged(PeerError):
+    """Ranks entered the same evaluation with different inputs."""
+
+
+class RankTimeout(PeerError):
+    """A rank did not arrive at a collective step in time."""

@@ -1,0 +1,121 @@
+"""Runs one round: every slot on its rank, one gather, and the same outputs on all ranks."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from .errors import PeerError, SplitRefused
+from .mesh import Layout, Mesh, Stamp
+from .request import Request
+from .split import Frame, OutputForm, difference, divide, tolerance
+
+Grid = Sequence[Sequence[Request]]
+"""The requests of a round: `grid[k]` are those of its k-th evaluation."""
+
+
+@dataclass(eq=False)
+class Executor:
+    """Works off rounds over a mesh.
+
+    Args:
+        mesh: this process among the ranks.
+        layout: how the slots of a round are laid over them.
+    """
+
+    mesh: Mesh
+    layout: Layout
+    _forms: dict[Any, OutputForm] = field(default_factory=dict, init=False)
+    _proven: set[Any] = field(default_factory=set, init=False)
+
+    def run(self, stamp: Stamp, grid: Grid) -> list[list[Any]]:
+        """Evaluates a round; `result[k][j]` answers `grid[k][j]`.
+
+        Raises:
+            SplitRefused: the denoiser gives another result when its rows are evaluated apart.
+            PeerError: another rank failed, diverged or did not come.
+        """
+        if self.layout.slots == 1 and self.mesh.world == 1:
+            return [[request.run() for request in requests] for requests in grid]
+        keys = [request.signature() for request in grid[0]]
+        for request, key in zip(grid[0], keys, strict=True):
+            if key not in self._forms:
+                self._learn(stamp, request, key)
+        whole = self._whole(grid[0])
+        if not whole:
+            for request, key in zip(grid[0], keys, strict=True):
+                self._prove(stamp, request, key)
+        parts = divide([request.rows for request in grid[0]], self.layout.groups, whole=whole)
+        return self._exchange(stamp, grid, Frame.of([self._forms[key] for key in keys], parts))
+
+    def _whole(self, requests: Sequence[Request]) -> bool:
+        """Whether branches are dealt out whole: rows need not be cut, or cannot."""
+        groups = self.layout.groups
+        return (
+            groups == 1 or len(requests) % groups == 0 or sum(request.rows for request in requests) < groups
+        )
+
+    def _learn(self, stamp: Stamp, request: Request, key: Any) -> None:
+        """Evaluates a new kind of request on every rank, to know the form of its output."""
+        nothing = torch.empty(0, dtype=torch.uint8, device=self.mesh.device)
+        with self._failing_together(stamp, nothing):
+            output = request.run()
+        self.mesh.gather(stamp, nothing)
+        self._forms[key] = OutputForm.of(output, request.rows)
+
+    def _prove(self, stamp: Stamp, request: Request, key: Any) -> None:
+        """Compares, once for each kind of request, rows evaluated apart with the whole batch."""
+        if key in self._proven or request.rows == 1:
+            return
+        form = self._forms[key]
+        if not form.by_row():
+            raise SplitRefused(
+                f"The denoiser's output {[tuple(shape) for shape in form.shapes]} is not by row of its "
+                f"{request.rows}-row input, so it cannot be split. Set guidance_split=False."
+            )
+        groups = self.layout.groups
+        whole, apart = (
+            self._exchange(stamp, [[request]], Frame.of([form], divide([request.rows], groups, whole=cut)))
+            for cut in (True, False)
+        )
+        found, allowed = difference(apart[0][0], whole[0][0]), tolerance(request.call.x.dtype)
+        if not found <= allowed:
+            raise SplitRefused(
+                f"Evaluated in {groups} parts, the denoiser's rows differ from the whole batch by {found:.1e} "
+                f"relative; rounding explains {allowed:.0e}. Its attention processors mix the rows of a batch "
+                f"(perturbed-attention guidance does). Set guidance_split=False."
+            )
+        self._proven.add(key)
+
+    def _exchange(self, stamp: Stamp, grid: Grid, frame: Frame) -> list[list[Any]]:
+        """Runs this rank's slots, gathers all and joins the parts."""
+        layout, mesh = self.layout, self.mesh
+        slots = -(-layout.slots // mesh.world)
+        payload = torch.empty(slots * frame.size, dtype=torch.uint8, device=mesh.device)
+        with self._failing_together(stamp, payload):
+            for place, (ahead, group) in enumerate(layout.slots_of(mesh.rank)):
+                if ahead < len(grid):
+                    frame.fill(group, grid[ahead], payload[place * frame.size :])
+        gathered = mesh.gather(stamp, payload)
+
+        def buffer(slot: int) -> torch.Tensor:
+            turn, rank = divmod(slot, mesh.world)
+            return gathered[rank][turn * frame.size :]
+
+        groups = layout.groups
+        return [
+            frame.join([buffer(ahead * groups + group) for group in range(groups)])
+            for ahead in range(len(grid))
+        ]
+
+    @contextmanager
+    def _failing_together(self, stamp: Stamp, payload: torch.Tensor) -> Iterator[None]:
+        """Tells the other ranks of an exception before it leaves this one, so that none waits for it."""
+        try:
+            yield
+        except Exception:
+            with suppress(PeerError):
+                self.mesh.gather(replace(stamp, failed=True), payload)
+            raise

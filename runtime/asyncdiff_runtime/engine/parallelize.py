@@ -1,0 +1,112 @@
+"""Two lines on any diffusers pipeline."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Literal
+
+import torch
+
+from .denoisers import Denoisers
+from .errors import LayoutError
+from .executor import Executor
+from .hook import EngineHook, attach, detach
+from .lowering import Compile, lowered
+from .mesh import Layout, Mesh, join
+from .report import Report
+from .session import Session
+from .strategy import Data, Lookahead, Strategy
+
+
+class Parallel:
+    """A pipeline whose denoiser calls are answered by several ranks, until `restore()`.
+
+    Attributes:
+        layout: how evaluations are laid over the ranks.
+    """
+
+    def __init__(self, denoisers: Denoisers, session: Session) -> None:
+        self._denoisers = denoisers
+        self._session = session
+        self.layout: Layout = session.executor.layout
+
+    @property
+    def report(self) -> Report | None:
+        """Figures of the latest generation; None before the first."""
+        return self._session.report
+
+    def restore(self) -> None:
+        """Gives the pipeline back as it was. Doing so twice is harmless."""
+        for module in self._denoisers.modules.values():
+            detach(module)
+
+    def __enter__(self) -> "Parallel":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.restore()
+
+
+def parallelize(
+    pipe: Any,
+    strategy: Strategy,
+    *,
+    guidance_split: "bool | Literal['auto']" = "auto",
+    denoiser: str | Sequence[str] | None = None,
+    compile: "str | Compile" = Compile.OFF,  # noqa: A002 -- the word users know
+    timeout_seconds: float = 600.0,
+) -> Parallel:
+    """Lets several ranks denoise together, in the pipeline's own loop.
+
+    The pipeline is then called as always, on every rank, with the same arguments and generator seeds, and
+    returns the same images on every rank. Start it with `torchrun --nproc_per_node=N`; a process alone works
+    off all ranks' parts itself, to the same result.
+
+    Args:
+        pipe: a diffusers pipeline. Under torchrun with GPUs, one that is still on the CPU is moved to this
+            rank's GPU.
+        strategy: `Exact()`, `Data()` or `Lookahead(...)`.
+        guidance_split: whether guidance branches and rows of the batch are split over the ranks that the
+            strategy leaves; "auto" splits over all of them, True refuses generations with too few rows.
+        denoiser: names of the modules called at each timestep; found if None.
+        compile: "off", "auto" or "max-autotune": what runs beneath the hook.
+        timeout_seconds: how long a rank waits for another.
+
+    Raises:
+        LayoutError: the degrees do not fit the ranks.
+        PipelineRefused: the pipeline carries something that the engine cannot work beneath.
+    """
+    found = Denoisers.of(pipe, denoiser)
+    device = join(_device_type(pipe))
+    if device.type == "cuda" and pipe.device.type == "cpu":
+        pipe.to(device)
+    mesh = Mesh(device if device.type == "cuda" else pipe.device, timeout_seconds)
+    session = Session(
+        pipe,
+        strategy,
+        Executor(mesh, _layout(strategy, mesh.world, guidance_split)),
+        must_split=guidance_split is True,
+    )
+    how = Compile(compile)
+    for name, module in found.modules.items():
+        detach(module)
+        forward = lowered(module.forward, how)
+        companion = name in found.companions
+        attach(module, EngineHook(module, name, session, companion=companion, forward=forward))
+    return Parallel(found, session)
+
+
+def _layout(strategy: Strategy, world: int, split: "bool | Literal['auto']") -> Layout:
+    if isinstance(strategy, Data):
+        if split is not False or world == 1:
+            return Layout.fit(degree=1, world=world, split="auto")
+        raise LayoutError("Data() is a split of the batch's rows; guidance_split=False leaves nothing of it.")
+    degree = strategy.degree if isinstance(strategy, Lookahead) else 1
+    return Layout.fit(degree=degree, world=world, split=split)
+
+
+def _device_type(pipe: Any) -> str:
+    if pipe.device.type != "cpu":
+        return str(pipe.device.type)
+    return "cuda" if torch.cuda.is_available() and torch.distributed.is_torchelastic_launched() else "cpu"

@@ -1,0 +1,90 @@
+"""What one generation took: read by the command line, the job's status and the benchmarks."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Figures of one generation, i.e. one call of the pipeline.
+
+    Attributes:
+        generation: counts the pipeline's calls, from 1.
+        evaluations: visits of a timestep.
+        critical_path: rounds run one after the other; equals `evaluations` when nothing was foretold.
+        accepted: evaluations answered by a prediction made ahead.
+        rejected: predictions made ahead whose input turned out too far off, or whose conditions had changed.
+        unused: predictions made ahead that the loop never reached.
+        mismatch: for each evaluation the relative distance of its foretold input; None where it was exact.
+        waiting_seconds: time this rank spent in gathers, transfer included.
+        notes: what was decided and why, in sentences.
+    """
+
+    generation: int
+    evaluations: int
+    critical_path: int
+    accepted: int
+    rejected: int
+    unused: int
+    mismatch: tuple[float | None, ...]
+    waiting_seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def gain(self) -> float:
+        """Evaluations for each round of the critical path: the speed-up if communication were free."""
+        return self.evaluations / self.critical_path if self.critical_path else 1.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+@dataclass(eq=False)
+class Tally:
+    """Counts while a generation runs."""
+
+    generation: int
+    rounds: int = 0
+    foretold: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    waiting_seconds: float = 0.0
+    mismatch: dict[int, float | None] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def visited(self) -> int:
+        """Evaluations begun so far."""
+        return len(self.mismatch)
+
+    def visit(self, evaluation: int) -> None:
+        """An evaluation has begun."""
+        self.mismatch.setdefault(evaluation, None)
+
+    def settle(self, evaluation: int, mismatch: float | None, *, accepted: bool) -> None:
+        """A prediction made ahead was used or not; `mismatch` is None if its conditions had changed."""
+        self.mismatch[evaluation] = mismatch
+        self.accepted += accepted
+        self.rejected += not accepted
+
+    def note(self, sentence: str) -> bool:
+        """Keeps a sentence once; True the first time."""
+        if sentence in self.notes:
+            return False
+        self.notes.append(sentence)
+        return True
+
+    def report(self) -> Report:
+        """The figures so far."""
+        return Report(
+            generation=self.generation,
+            evaluations=len(self.mismatch),
+            critical_path=self.rounds,
+            accepted=self.accepted,
+            rejected=self.rejected,
+            unused=self.foretold - self.accepted - self.rejected,
+            mismatch=tuple(self.mismatch[index] for index in sorted(self.mismatch)),
+            waiting_seconds=self.waiting_seconds,
+            notes=tuple(self.notes),
+        )
