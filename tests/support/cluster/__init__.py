@@ -6,7 +6,8 @@ Fixtures (tests that ask for one are marked `cluster`, and the programs are buil
                     what you create stays as you created it, for no controller runs.
     control_plane   `Cluster` of the session with all controllers and the scheduler, but no nodes.
     namespace       name of a new namespace in `cluster`, with its default service account.
-    new_cluster     makes a `Cluster` for this test alone, to kill and restart parts of.
+    new_cluster, new_control_plane
+                    make a `Cluster` for this test alone, to kill and restart parts of.
 
 What a `Cluster` gives:
 
@@ -24,7 +25,8 @@ What a `Cluster` gives:
     cluster.processes.signal("kube-apiserver", signal.SIGSTOP)    hangs; SIGCONT goes on
     cluster.start_controller_manager(), cluster.start_scheduler()
 
-Without pytest: `with Cluster.start() as cluster:`. From a shell, with `tests` on PYTHONPATH:
+Without pytest: `with Cluster.start() as cluster:`, or `Cluster.start_control_plane()`.
+From a shell, with `tests` on PYTHONPATH:
 
     python -m support.cluster build      builds what tests need ahead of time
     python -m support.cluster up         runs a cluster until Ctrl-C and prints how to reach it

@@ -6,9 +6,13 @@ import argparse
 import contextlib
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 from support.cluster.cluster import Cluster
 from support.tools import KUBE, VERSITYGW, BuildFailedError, GoUnavailableError, find_programs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def build() -> None:
@@ -18,12 +22,9 @@ def build() -> None:
             print(f"{name:24} {path}")
 
 
-def up(*, controllers: bool) -> None:
+def up(start: Callable[[], Cluster]) -> None:
     """Runs a cluster until interrupted; its address goes to standard output, the rest to standard error."""
-    with Cluster.start() as cluster:
-        if controllers:
-            cluster.start_controller_manager()
-            cluster.start_scheduler()
+    with start() as cluster:
         print(f"export KUBECONFIG={cluster.kubeconfig}", flush=True)
         print(f"The API server listens on {cluster.server} until Ctrl-C.", file=sys.stderr)
         signal.pause()
@@ -40,7 +41,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            build() if arguments.command == "build" else up(controllers=arguments.controllers)
+            if arguments.command == "build":
+                build()
+            else:
+                up(Cluster.start_control_plane if arguments.controllers else Cluster.start)
     except (BuildFailedError, GoUnavailableError) as error:
         sys.exit(f"error: {error}")
 

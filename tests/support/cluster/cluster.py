@@ -20,7 +20,7 @@ from support.cluster.audit import AuditLog
 from support.cluster.certificates import Authority, KeyPair, signing_key
 from support.cluster.kubeconfig import Kubeconfig, Token
 from support.processes import ProcessFolder, free_port, wait_until
-from support.tools import KUBE, find_programs
+from support.tools import API_PROGRAMS, KUBE, find_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -62,12 +62,15 @@ class Cluster:
             BuildFailedError, GoUnavailableError: the programs are not here and could not be built.
             ClusterError: a program ended at once; the text has the end of its log.
         """
-        binaries = find_programs(KUBE)
-        cluster = cls(ProcessFolder.create("cluster", owner=owner), free_port(), binaries)
+        return cls._start(find_programs(KUBE, API_PROGRAMS), owner)
+
+    @classmethod
+    def start_control_plane(cls, *, owner: int | None = None) -> Cluster:
+        """As `start`, and the controllers and the scheduler beside it, all of one version."""
+        cluster = cls._start(find_programs(KUBE), owner)
         try:
-            cluster._write_files()
-            cluster.start_etcd()
-            cluster.start_api_server()
+            cluster.start_controller_manager()
+            cluster.start_scheduler()
         except BaseException:
             cluster.close()
             raise
@@ -108,12 +111,12 @@ class Cluster:
 
     def start_etcd(self) -> None:
         """Starts the store; the API server connects whenever it comes."""
-        self.processes.start(programs.ETCD, programs.etcd(self.binaries[programs.ETCD]))
+        self.processes.start(programs.ETCD, programs.etcd(self._binary(programs.ETCD)))
 
     def start_api_server(self) -> None:
         """Starts the API server, on the same port each time, and waits until it serves requests."""
         program = programs.API_SERVER
-        self.processes.start(program, programs.api_server(self.binaries[program], self.port))
+        self.processes.start(program, programs.api_server(self._binary(program), self.port))
         default = reference("v1", "Namespace", "default")  # made last, after the server calls itself ready
         self._wait(program, lambda: self._says_ok(self.port, "/readyz") and self.api.find(default))
 
@@ -121,14 +124,14 @@ class Cluster:
         """Starts the controllers: Jobs make pods, namespaces can be deleted, garbage is collected."""
         program, port = programs.CONTROLLER_MANAGER, free_port()
         kubeconfig = self.kubeconfig_for_user("system:kube-controller-manager")
-        self.processes.start(program, programs.controller_manager(self.binaries[program], kubeconfig, port))
+        self.processes.start(program, programs.controller_manager(self._binary(program), kubeconfig, port))
         self._wait(program, lambda: self._says_ok(port, "/healthz"))
 
     def start_scheduler(self) -> None:
         """Starts the scheduler: pods are assigned to nodes, if there are any."""
         program, port = programs.SCHEDULER, free_port()
         kubeconfig = self.kubeconfig_for_user("system:kube-scheduler")
-        self.processes.start(program, programs.scheduler(self.binaries[program], kubeconfig, port))
+        self.processes.start(program, programs.scheduler(self._binary(program), kubeconfig, port))
         self._wait(program, lambda: self._says_ok(port, "/healthz"))
 
     def namespace(self, prefix: str = "test") -> str:
@@ -169,7 +172,7 @@ class Cluster:
             "HOME": str(self.folder),  # for its cache of discovery
             "PATH": "/usr/bin:/bin",
         }
-        command = [str(self.binaries[programs.KUBECTL]), *arguments]
+        command = [str(self._binary(programs.KUBECTL)), *arguments]
         return subprocess.run(
             command, input=stdin, env=environment, capture_output=True, text=True, check=True
         ).stdout
@@ -201,6 +204,29 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @classmethod
+    def _start(cls, binaries: dict[str, Path], owner: int | None) -> Cluster:
+        cluster = cls(ProcessFolder.create("cluster", owner=owner), free_port(), binaries)
+        try:
+            cluster._write_files()
+            cluster.start_etcd()
+            cluster.start_api_server()
+        except BaseException:
+            cluster.close()
+            raise
+        return cluster
+
+    def _binary(self, program: str) -> Path:
+        """Where a program is; those not asked for at the start must lie beside the API server."""
+        api_server = self.binaries[programs.API_SERVER]
+        binary = self.binaries.get(program, api_server.with_name(program))
+        if not binary.exists():
+            raise ClusterError(
+                f"{binary.parent} has a kube-apiserver and no {program}, and another version might not fit. "
+                "Use `Cluster.start_control_plane`, or unset KUBEBUILDER_ASSETS to have all programs built"
+            )
+        return binary
 
     def _write_files(self) -> None:
         authority = Authority.create()

@@ -33,7 +33,7 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def control_plane(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """The session's control plane: API server, all controllers, the scheduler; no nodes."""
-    yield from session_cluster("control-plane", start_control_plane, pytestconfig)
+    yield from session_cluster("control-plane", Cluster.start_control_plane, pytestconfig)
 
 
 @pytest.fixture
@@ -49,12 +49,11 @@ def new_cluster() -> Iterator[Callable[[], Cluster]]:
         yield lambda: stack.enter_context(Cluster.start())
 
 
-def start_control_plane(*, owner: int | None = None) -> Cluster:
-    """A cluster whose controllers and scheduler run."""
-    cluster = Cluster.start(owner=owner)
-    cluster.start_controller_manager()
-    cluster.start_scheduler()
-    return cluster
+@pytest.fixture
+def new_control_plane() -> Iterator[Callable[[], Cluster]]:
+    """Starts clusters of this test's own, controllers and scheduler among them."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(Cluster.start_control_plane())
 
 
 def session_cluster(name: str, start: Callable[..., Cluster], config: pytest.Config) -> Iterator[Cluster]:

@@ -32,6 +32,10 @@ class ProcessError(RuntimeError):
     """A program could not be started, signalled or waited for."""
 
 
+class SupervisorGoneError(ProcessError):
+    """Nothing runs in the folder any more."""
+
+
 @dataclass(frozen=True)
 class ProcessFolder:
     """A temporary folder and the processes that work in it.
@@ -121,7 +125,7 @@ class ProcessFolder:
 
     def close(self) -> None:
         """Kills the processes and removes the folder; closing twice does no harm."""
-        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+        with contextlib.suppress(SupervisorGoneError):
             self._ask({"do": "close"})
         shutil.rmtree(self.path, ignore_errors=True)
 
@@ -134,12 +138,17 @@ class ProcessFolder:
         self.close()
 
     def _ask(self, command: Mapping[str, object]) -> dict[str, Any]:
-        with connected(self.path) as connection, connection.makefile("rwb") as stream:
-            stream.write(json.dumps(command).encode() + b"\n")
-            stream.flush()
-            line = stream.readline()
+        try:
+            with connected(self.path) as connection, connection.makefile("rwb") as stream:
+                stream.write(json.dumps(command).encode() + b"\n")
+                stream.flush()
+                line = stream.readline()
+        except (FileNotFoundError, ConnectionError):
+            line = b""
         if not line:
-            raise ProcessError(f"the supervisor of {self.path} has ended, and with it all its processes")
+            raise SupervisorGoneError(
+                f"the supervisor of {self.path} has ended, and with it all its processes"
+            )
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise ProcessError(reply["error"])

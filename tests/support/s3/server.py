@@ -80,7 +80,13 @@ class S3Server:
         """Starts the server, or starts it again on the same data and port, and waits until it answers."""
         address = [f"--port=127.0.0.1:{self.port}", f"--health={HEALTH}", f"--region={REGION}"]
         keys = [f"--access={self.root.access_key}", f"--secret={self.root.secret_key}"]
-        backend = ["--iam-dir=accounts", "posix", *metadata_options(self.processes.path), "data"]
+        folder = self.processes.path
+        backend = [
+            f"--iam-dir={folder / 'accounts'}",
+            "posix",
+            *metadata_options(folder),
+            str(folder / "data"),
+        ]
         self.processes.start(PROGRAM, [self.binary, *address, *keys, *backend])
         wait_until(self._answers, what=f"the S3 server to answer; its log is {self.processes.log(PROGRAM)}")
 
@@ -185,5 +191,5 @@ def metadata_options(folder: Path) -> list[str]:
     except OSError as error:
         if error.errno not in {errno.ENOTSUP, errno.EPERM}:
             raise
-        return ["--sidecar=metadata"]
+        return [f"--sidecar={folder / 'metadata'}"]
     return []

@@ -12,8 +12,16 @@ unless you set `GOSUMDB`; `GOPROXY` and the other settings of Go are yours as ev
 """
 
 from support.tools.building import BuildFailedError
-from support.tools.catalogue import KUBE, VERSITYGW, GoModule
+from support.tools.catalogue import API_PROGRAMS, KUBE, VERSITYGW, GoModule
 from support.tools.finding import find_programs
 from support.tools.golang import GoUnavailableError
 
-__all__ = ["KUBE", "VERSITYGW", "BuildFailedError", "GoModule", "GoUnavailableError", "find_programs"]
+__all__ = [
+    "API_PROGRAMS",
+    "KUBE",
+    "VERSITYGW",
+    "BuildFailedError",
+    "GoModule",
+    "GoUnavailableError",
+    "find_programs",
+]

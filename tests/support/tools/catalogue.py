@@ -16,7 +16,8 @@ class GoModule:
     """A folder with a go.mod, built into one file that runs as the program it is called by.
 
     Attributes:
-        name: the folder below `tests/support/cluster/go`.
+        name: what to call the built file.
+        folder: where go.mod lies.
         upstream: the module that holds the programs; go.mod says which version.
         package: what to build, a path in the module or a package's import path.
         programs: the names the file can be called by.
@@ -25,16 +26,12 @@ class GoModule:
     """
 
     name: str
+    folder: Path
     upstream: str
     package: str
     programs: tuple[str, ...]
     version_symbol: str
     minutes: str
-
-    @property
-    def folder(self) -> Path:
-        """Where go.mod lies."""
-        return MODULES / self.name
 
     @property
     def version(self) -> str:
@@ -77,6 +74,7 @@ class GoModule:
 
 KUBE = GoModule(
     name="kube",
+    folder=MODULES / "kube",
     upstream="k8s.io/kubernetes",
     package=".",
     programs=("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"),
@@ -85,9 +83,12 @@ KUBE = GoModule(
 )
 VERSITYGW = GoModule(
     name="versitygw",
+    folder=MODULES / "versitygw",
     upstream="github.com/versity/versitygw",
     package="github.com/versity/versitygw/cmd/versitygw",
     programs=("versitygw",),
     version_symbol="",
     minutes="a minute or two",
 )
+# An API server and the means to talk to it: what the folder KUBEBUILDER_ASSETS holds by custom.
+API_PROGRAMS = ("etcd", "kube-apiserver", "kubectl")

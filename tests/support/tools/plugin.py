@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.tools.building import BuildFailedError
-from support.tools.catalogue import KUBE, VERSITYGW
+from support.tools.catalogue import API_PROGRAMS, KUBE, VERSITYGW, GoModule
 from support.tools.finding import find_programs
 from support.tools.golang import GoUnavailableError
 from support.tools.progress import Progress
@@ -22,20 +23,33 @@ from support.tools.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.tools.catalogue import GoModule
 
-# By marker: the fixtures that a test gets it for, and what such a test needs.
-NEEDS = {
-    "cluster": ({"cluster", "control_plane", "new_cluster"}, KUBE),
-    "s3": ({"s3_server", "new_s3_server"}, VERSITYGW),
-}
-UNAVAILABLE = pytest.StashKey[dict[str, Exception]]()
+@dataclass(frozen=True)
+class Need:
+    """The programs that certain fixtures run, and the marker of tests that ask for one of these."""
+
+    marker: str
+    fixtures: frozenset[str]
+    module: GoModule
+    programs: tuple[str, ...]
+
+    def of(self, item: pytest.Item) -> bool:
+        """Whether a test has this need."""
+        return not self.fixtures.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+NEEDS = (
+    Need("cluster", frozenset({"cluster", "new_cluster"}), KUBE, API_PROGRAMS),
+    Need("cluster", frozenset({"control_plane", "new_control_plane"}), KUBE, KUBE.programs),
+    Need("s3", frozenset({"s3_server", "new_s3_server"}), VERSITYGW, VERSITYGW.programs),
+)
+UNAVAILABLE = pytest.StashKey[dict[Need, Exception]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declares the markers."""
-    for marker, (_, module) in NEEDS.items():
-        config.addinivalue_line("markers", f"{marker}: runs {', '.join(module.programs)} for real")
+    for need in NEEDS:
+        config.addinivalue_line("markers", f"{need.marker}: runs {', '.join(need.programs)} for real")
     config.stash[UNAVAILABLE] = {}
 
 
@@ -43,37 +57,31 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks tests by their fixtures, before `-m` chooses among them."""
     for item in items:
-        wanted = set(getattr(item, "fixturenames", ()))
-        for marker, (fixtures, _) in NEEDS.items():
-            if wanted & fixtures:
-                item.add_marker(marker)
+        for need in NEEDS:
+            if need.of(item):
+                item.add_marker(need.marker)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Finds or builds what the chosen tests need."""
     if session.config.option.collectonly:
         return
-    for marker, (_, module) in NEEDS.items():
-        if any(item.get_closest_marker(marker) for item in session.items):
+    for need in NEEDS:
+        if any(need.of(item) for item in session.items):
             try:
-                prepare(session.config, module)
+                with uncaptured(session.config):
+                    find_programs(need.module, need.programs, Progress(sys.stderr))
             except (BuildFailedError, GoUnavailableError) as error:
-                session.config.stash[UNAVAILABLE][marker] = error
+                session.config.stash[UNAVAILABLE][need] = error
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips or fails a test whose programs could not be had."""
-    for marker, error in item.config.stash[UNAVAILABLE].items():
-        if item.get_closest_marker(marker):
+    for need, error in item.config.stash[UNAVAILABLE].items():
+        if need.of(item):
             if isinstance(error, GoUnavailableError) and not in_ci():
                 pytest.skip(str(error))
             pytest.fail(str(error), pytrace=False)
-
-
-def prepare(config: pytest.Config, module: GoModule) -> None:
-    """Finds or builds the programs of a module, progress going to the terminal."""
-    with uncaptured(config):
-        find_programs(module, progress=Progress(sys.stderr))
 
 
 @contextlib.contextmanager
