@@ -10,11 +10,14 @@ FULL := .venv
 CONTROL := .venv-control
 LOWEST := .venv-lowest
 BIN := $(FULL)/bin
-CONTROL_BIN := $(CONTROL)/bin
 
-# Tests of what runs without torch, in the order in which they fail fastest.
+# What can be tested without torch.
 CONTROL_TESTS := $(wildcard tests/repository tests/api tests/cli tests/operator tests/cluster)
+TYPED := $(wildcard api operator runtime tests scripts bench models)
 PYTEST_ARGS ?=
+
+# Its authors' note on what comes after it is no concern of a build.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(CONTROL)/bin/mkdocs
 
 LOCK := scripts/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
@@ -44,35 +47,73 @@ setup: $(FULL)/.stamp ## Make the environment of everything, torch included (.ve
 .PHONY: setup-control
 setup-control: $(CONTROL)/.stamp ## Make the environment of contract, operator and CLI, without torch (.venv-control)
 
+# Real programs that tests run (etcd, kube-apiserver, an S3 server) are built once, into the user's cache. Should
+# that fail, the tests that need them say why.
+.PHONY: test-programs
+test-programs:
+	-@PYTHONPATH=tests $(PYTHON) -c 'from support.tools import KUBE, VERSITYGW, find_programs; \
+		[find_programs(module) for module in (KUBE, VERSITYGW)]'
+
 # ── Tests ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: test
-test: $(FULL)/.stamp ## Run all tests (PYTEST_ARGS="-k name" narrows them)
+test: ## Run all tests (PYTEST_ARGS="-k name" narrows them)
+	@$(MAKE) --no-print-directory --jobs=2 $(FULL)/.stamp test-programs
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: test-control
-test-control: $(CONTROL)/.stamp ## Run the tests of contract, operator and CLI; installs no torch
-	$(CONTROL_BIN)/python -m pytest $(CONTROL_TESTS) $(PYTEST_ARGS)
+test-control: ## Run the tests of contract, operator and command line; installs no torch
+	@$(MAKE) --no-print-directory --jobs=2 $(CONTROL)/.stamp test-programs
+	$(CONTROL)/bin/python -m pytest $(CONTROL_TESTS) $(PYTEST_ARGS)
 
 .PHONY: test-lowest
-test-lowest: $(LOWEST)/.stamp ## Run all tests with the oldest versions that pyproject.toml allows
+test-lowest: ## Run all tests with the oldest versions that pyproject.toml allows
+	@$(MAKE) --no-print-directory --jobs=2 $(LOWEST)/.stamp test-programs
 	$(LOWEST)/bin/python -m pytest $(PYTEST_ARGS)
 
 # ── Checks ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: lint
-lint: $(FULL)/.stamp ## Check style, types, layers and links of the docs
+lint: $(FULL)/.stamp ## Check style, types, layers and the docs' links
+	@$(MAKE) --no-print-directory --keep-going style types layers docs
+
+.PHONY: style
+style: $(FULL)/.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+
+.PHONY: types
+types: $(FULL)/.stamp
+	$(BIN)/mypy $(TYPED)
+
+.PHONY: layers
+layers: $(FULL)/.stamp
+	$(BIN)/lint-imports --no-cache
 
 .PHONY: format
 format: $(CONTROL)/.stamp ## Format the code and repair what ruff can repair
-	$(CONTROL_BIN)/ruff check --fix
-	$(CONTROL_BIN)/ruff format
+	$(CONTROL)/bin/ruff check --fix
+	$(CONTROL)/bin/ruff format
+
+# ── Docs ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: docs
+docs: $(CONTROL)/.stamp ## Build the documentation into site/
+	$(MKDOCS) build --quiet
+
+.PHONY: docs-serve
+docs-serve: $(CONTROL)/.stamp ## Show the documentation at 127.0.0.1:8000, and again whenever it changes
+	$(MKDOCS) serve --dev-addr 127.0.0.1:8000
 
 # ── Generated files ─────────────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: generate
+generate: $(CONTROL)/.stamp ## Write the files that are made from code: resource definition, reference pages
+	$(CONTROL)/bin/python scripts/generate.py
+
+.PHONY: check-generated
+check-generated: $(CONTROL)/.stamp ## Fail where a generated file is not up to date
+	$(CONTROL)/bin/python scripts/generate.py --check
 
 .PHONY: lock
 lock: ## Resolve the requirements again (network); LOCK_ARGS="--upgrade" takes the newest versions

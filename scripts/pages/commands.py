@@ -1,0 +1,58 @@
+"""The reference of the command line, read from the functions behind the commands."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Any, get_args
+
+from asyncdiff_runtime.cli.main import app
+from typer.models import ArgumentInfo, OptionInfo
+
+from pages.markdown import code, page, table
+
+_INTRODUCTION = """
+`asyncdiff` works on job files without a cluster. `asyncdiff COMMAND --help` shows what is here.
+"""
+
+
+def commands_page() -> str:
+    """Gives the page on the commands, one section each."""
+    blocks: list[str] = []
+    for command in app.registered_commands:
+        assert command.callback is not None
+        blocks += [
+            f"## asyncdiff {command.name}",
+            inspect.getdoc(command.callback) or "",
+            _parameters(command.callback),
+        ]
+    return page("Command line", _INTRODUCTION, *blocks)
+
+
+def _parameters(callback: Callable[..., Any]) -> str:
+    rows = list(_rows(callback))
+    return table(["Argument", "Choices", "Default", "Meaning"], rows) if rows else ""
+
+
+def _rows(callback: Callable[..., Any]) -> Iterator[list[str]]:
+    for parameter in inspect.signature(callback, eval_str=True).parameters.values():
+        kind, declared = get_args(parameter.annotation)
+        assert isinstance(declared, ArgumentInfo | OptionInfo)
+        choices = [member.value for member in kind] if issubclass(_class_of(kind), StrEnum) else []
+        yield [
+            _name(declared),
+            ", ".join(map(code, choices)),
+            code(parameter.default) if isinstance(parameter.default, str) else "",
+            declared.help or "",
+        ]
+
+
+def _class_of(kind: Any) -> type:
+    return kind if isinstance(kind, type) else object
+
+
+def _name(declared: ArgumentInfo | OptionInfo) -> str:
+    # Within Annotated, typer takes an option's first name for its default until the command is made.
+    names = [text for text in (declared.default, *(declared.param_decls or ())) if isinstance(text, str)]
+    return code(declared.metavar or ", ".join(names))
