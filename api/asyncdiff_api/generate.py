@@ -82,7 +82,7 @@ class Scheduler(Section):
         str,
         CLASS_NAME.or_empty(),
         Label(
-            "diffusers scheduler class, such as EulerDiscreteScheduler. Default: the model's own.",
+            "Scheduler class of diffusers, such as EulerDiscreteScheduler. Default: the model's own.",
             identity=True,
             mutable=False,
         ),

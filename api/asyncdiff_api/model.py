@@ -115,7 +115,7 @@ class Quantization(Section):
         str,
         QUANTIZER,
         Label(
-            "diffusers' name of the back end, such as bitsandbytes_4bit, torchao or quanto.",
+            "Name of the diffusers back end, such as bitsandbytes_4bit, torchao or quanto.",
             identity=True,
             mutable=False,
         ),
@@ -183,7 +183,7 @@ class Model(Section):
         str,
         CLASS_NAME.or_empty(),
         Label(
-            "diffusers pipeline class, such as StableDiffusionXLImg2ImgPipeline. Default: the one that "
+            "Pipeline class of diffusers, such as StableDiffusionXLImg2ImgPipeline. Default: the one that "
             "model_index.json names.",
             identity=True,
             mutable=False,

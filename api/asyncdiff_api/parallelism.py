@@ -251,7 +251,7 @@ class Parallelism(Section):
     compile: Annotated[
         Compile,
         Label(
-            "torch.compile: Auto where the job is long enough to repay it, Never, or MaxAutotune.",
+            "Use of torch.compile: Auto where the job is long enough to repay it, Never, or MaxAutotune.",
             identity=False,
             mutable=False,
         ),
@@ -262,7 +262,7 @@ class Parallelism(Section):
             64, 1, "^_?[a-z][a-z0-9_]*$", "the name of a diffusers attention back end, such as native"
         ).or_empty(),
         Label(
-            "diffusers' name of the attention kernel, such as flash or _native_cudnn. Default: diffusers' "
+            "Name of the diffusers attention kernel, such as flash or _native_cudnn. Default: diffusers' "
             "choice.",
             identity=True,
             mutable=False,

@@ -166,7 +166,7 @@ class Pod(Section):
         dict[str, JsonValue],
         Entries(3),
         Label(
-            "nodeAffinity, podAffinity and podAntiAffinity as in a Pod, passed on as they are.",
+            "Fields nodeAffinity, podAffinity and podAntiAffinity as in a Pod, passed on as they are.",
             identity=False,
             mutable=False,
         ),

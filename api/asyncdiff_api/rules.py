@@ -200,8 +200,7 @@ _SPEC: Final = (
         ).implies(SELF.has("generate.inputs.control")),
         (
             "model.adapters has a ControlNet or T2IAdapter and no control picture: set "
-            "generate.inputs.control, "
-            "or remove the adapter"
+            "generate.inputs.control, or remove the adapter"
         ),
     ),
 )
@@ -217,7 +216,9 @@ _METADATA: Final = (
         Rule(
             Metadata,
             name,
-            SELF.collection(name).every(lambda key: key.string().matches(LABEL_KEY.pattern)),
+            SELF.has(name).implies(
+                SELF.collection(name).every(lambda key: key.string().matches(LABEL_KEY.pattern))
+            ),
             f"every key of {name} must be one that Kubernetes allows, such as team or example.com/team",
         )
         for name in ("labels", "annotations")
@@ -225,6 +226,7 @@ _METADATA: Final = (
 )
 
 RULES: Final[tuple[Rule, ...]] = (
+    *_METADATA,
     *_MODEL,
     *_GENERATE,
     *PARALLELISM_RULES,

@@ -101,7 +101,7 @@ class SecondsPerItem(Report):
     """Seconds that an item takes on its ranks."""
 
     p50: Annotated[Seconds | None, Reported("Median, in seconds.")] = None
-    p95: Annotated[Seconds | None, Reported("95th percentile, in seconds.")] = None
+    p95: Annotated[Seconds | None, Reported("The 95th percentile, in seconds.")] = None
 
 
 class GpuSeconds(Report):

@@ -23,7 +23,7 @@ from support.settle import settle
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hypothesis.strategies import SearchStrategy
+    from hypothesis.strategies import DrawFn, SearchStrategy
 
 Document = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -46,7 +46,7 @@ _FREE_FORM: Final = st.recursive(
 
 
 def job(changes: Mapping[str, Any] | None = None) -> Document:
-    """The plainest job, with values put at dotted paths: ``job({"spec.generate.steps": 20})``."""
+    """The plainest job, with values put at dotted paths: ``job({"spec.generate.steps": 20})``; None takes one away."""
     document: Document = {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -63,6 +63,8 @@ def job(changes: Mapping[str, Any] | None = None) -> Document:
         for name in parents:
             owner = owner.setdefault(name, {})
         owner[last] = copy.deepcopy(value)
+        if value is None:
+            del owner[last]
     return document
 
 
@@ -102,11 +104,18 @@ def _entry(shape: Shape) -> Shape:
 
 
 def _objects(shape: Shape) -> SearchStrategy[Document]:
+    """All required fields and a few of the others."""
     fields = shape.fields or {}
-    return st.fixed_dictionaries(
-        {name: values(field) for name, field in fields.items() if field.required},
-        optional={name: values(field) for name, field in fields.items() if not field.required},
-    )
+    drawn = {name: values(field) for name, field in fields.items()}
+    required = [name for name, field in fields.items() if field.required]
+    optional = [name for name in fields if name not in required]
+    few = st.lists(st.sampled_from(optional), max_size=4, unique=True) if optional else st.just([])
+
+    @st.composite
+    def build(draw: DrawFn) -> Document:
+        return {name: draw(drawn[name]) for name in (*required, *draw(few))}
+
+    return build()
 
 
 def _lists(shape: Shape) -> SearchStrategy[list[Any]]:
