@@ -37,7 +37,7 @@ class Problem:
 
     @property
     def dotted(self) -> str:
-        """The path as people write it: ``spec.model.adapters[0].weight``."""
+        """The path as people write it; see `dotted`."""
         return dotted(self.path)
 
     def __str__(self) -> str:
@@ -47,8 +47,7 @@ class Problem:
 
 def dotted(path: Path) -> str:
     """A path as people write it: ``spec.model.adapters[0].weight``, ``spec.pod.labels[example.com/team]``."""
-    plain = (isinstance(part, str) and part.isidentifier() for part in path)
-    return "".join(f".{part}" if is_name else f"[{part}]" for part, is_name in zip(path, plain, strict=True))[
+    return "".join(f".{part}" if isinstance(part, str) and "." not in part else f"[{part}]" for part in path)[
         1:
     ]
 

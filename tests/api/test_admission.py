@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +16,8 @@ from support.jobs import job, jobs
 from support.spoil import spoiled_jobs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.bad_jobs import BadJob
     from support.cluster import Api, Cluster
 
@@ -129,9 +133,7 @@ def test_kubectl_knows_the_kind_by_its_short_name_and_explains_its_fields(api: A
     api.delete(named)
 
 
-def test_kubectl_apply_says_what_to_do(api: Api, cluster: Cluster, tmp_path: Any) -> None:
-    import json
-    import subprocess
+def test_kubectl_apply_says_what_to_do(api: Api, cluster: Cluster, tmp_path: Path) -> None:
 
     file = tmp_path / "job.json"
     file.write_text(json.dumps(job({"spec.generate.height": 1023})))

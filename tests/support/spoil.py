@@ -32,7 +32,7 @@ def _spoiled(draw: DrawFn) -> Document:
     document = copy.deepcopy(draw(jobs()))
     for _ in range(draw(st.integers(1, 3))):
         change = draw(
-            st.sampled_from((_another_type, _out_of_bounds, _unknown, _missing, _another_value, _twice))
+            st.sampled_from((_another_type, _out_of_bounds, _unknown, _missing, another_value, _twice))
         )
         change(draw, document)
     return document
@@ -71,7 +71,7 @@ def _missing(draw: DrawFn, document: Document) -> None:
         del owner[name]
 
 
-def _another_value(draw: DrawFn, document: Document) -> None:
+def another_value(draw: DrawFn, document: Document) -> None:
     """Another value that the field allows, whatever the rules between fields say."""
     owner, name, shape = _place(draw, document)
     owner[name] = copy.deepcopy(draw(values(shape)))
