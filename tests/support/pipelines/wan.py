@@ -1,0 +1,81 @@
+"""Wan video, with one transformer (2.1) and with two (2.2)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import diffusers
+
+from support.pipelines import text
+from support.pipelines.autoencoders import wan_autoencoder
+from support.pipelines.row import Calling, Pipeline, TinyPipeline, quiet
+from support.pipelines.schedulers import FLOW, flow_scheduler
+from support.pipelines.stable_diffusion import LATENT, LONGEST
+from support.pipelines.weights import seeded
+
+_FIXED: Final = LATENT | {"height": 64, "width": 64, "num_frames": 9, "max_sequence_length": 48}
+
+
+def transformer(*, seed: int, **options: Any) -> Any:
+    """A WanTransformer3DModel of three blocks."""
+    settings: dict[str, Any] = {
+        "patch_size": (1, 2, 2),
+        "num_attention_heads": 2,
+        "attention_head_dim": 12,
+        "in_channels": 16,
+        "out_channels": 16,
+        "text_dim": text.WIDTH,
+        "freq_dim": 64,
+        "ffn_dim": 32,
+        "num_layers": 3,
+        "rope_max_seq_len": 32,
+    }
+    return seeded(lambda: diffusers.WanTransformer3DModel(**(settings | options)), seed)
+
+
+def parts(*, seed: int) -> dict[str, Any]:
+    """Text encoder, transformer, autoencoder and a multistep scheduler of flow predictions."""
+    return {
+        "tokenizer": text.tokenizer(longest=LONGEST, begin=False),
+        "text_encoder": text.umt5(seed=seed + 1),
+        "vae": wan_autoencoder(seed=seed + 2),
+        "scheduler": flow_scheduler(),
+        "transformer": transformer(seed=seed),
+    }
+
+
+def _one_transformer() -> Pipeline:
+    return quiet(diffusers.WanPipeline(**parts(seed=70)))
+
+
+def _two_transformers() -> Pipeline:
+    second = transformer(seed=85)
+    return quiet(diffusers.WanPipeline(**parts(seed=80), transformer_2=second, boundary_ratio=0.875))
+
+
+ROWS: Final = (
+    TinyPipeline(
+        name="wan",
+        family="wan",
+        build=_one_transformer,
+        call=Calling(fixed=_FIXED, guidance={"guidance_scale": 5.0}),
+        denoisers=("transformer",),
+        schedulers=FLOW,
+        branches=2,
+        rows=1,
+        guided=True,
+        notes="cache contexts cond and uncond",
+    ),
+    TinyPipeline(
+        name="wan22",
+        family="wan",
+        build=_two_transformers,
+        call=Calling(fixed=_FIXED, guidance={"guidance_scale": 5.0}),
+        denoisers=("transformer", "transformer_2"),
+        schedulers=FLOW,
+        branches=2,
+        rows=1,
+        guided=True,
+        notes="transformer down to timestep 875, transformer_2 below; both call cond, then uncond",
+    ),
+)
