@@ -159,5 +159,5 @@ S3_ADDRESS = Text(
     1124, 1, "^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+$", "an S3 address, such as s3://bucket/path"
 )
 INPUT_ADDRESS = Text(2048, 1, "^(s3|https)://[^/]+/.+$", "an s3:// or https:// address")
-CLASS_NAME = Text(128, 1, "^[A-Z][A-Za-z0-9_]*$", "the name of a class, such as EulerDiscreteScheduler")
+CLASS_NAME = Text(128, 1, "^[A-Z][A-Za-z0-9_]*$", "the name of a class of diffusers")
 RELATIVE_PATH = Text(1024, 0, "^[^/]", "a path inside the volume, without a leading '/'").or_empty()

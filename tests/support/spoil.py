@@ -21,6 +21,8 @@ _Place = tuple[Any, str | int, Shape]
 
 _WRONG_TYPES: tuple[Any, ...] = (True, 7, -1, 4.5, "7", "text", "", [], [7], {}, {"x": 1}, None)
 
+_ODD_TEXT = st.text("aZ09-._/: \n\t\u2028\u0130\u212a\u0660", max_size=2)
+
 
 def spoiled_jobs() -> SearchStrategy[Document]:
     """Valid documents with one to three changes, most of which no API server takes."""
@@ -31,9 +33,7 @@ def spoiled_jobs() -> SearchStrategy[Document]:
 def _spoiled(draw: DrawFn) -> Document:
     document = copy.deepcopy(draw(jobs()))
     for _ in range(draw(st.integers(1, 3))):
-        change = draw(
-            st.sampled_from((_another_type, _out_of_bounds, _unknown, _missing, another_value, _twice))
-        )
+        change = draw(st.sampled_from(_CHANGES))
         change(draw, document)
     return document
 
@@ -57,6 +57,14 @@ def _out_of_bounds(draw: DrawFn, document: Document) -> None:
         owner[name] = [draw(values(shape.entry))] * (shape.size.maximum + beyond)
     elif shape.size is not None and shape.kind in (Kind.MAP, Kind.FREE_FORM):
         owner[name] = {f"k{position}": "1" for position in range(shape.size.maximum + beyond)}
+
+
+def _near_miss(draw: DrawFn, document: Document) -> None:
+    """A text with characters put in somewhere: where expressions of two dialects could differ."""
+    owner, name, _ = _place(draw, document)
+    if isinstance(text := owner[name], str):
+        position = draw(st.integers(0, len(text)))
+        owner[name] = text[:position] + draw(_ODD_TEXT) + text[position:]
 
 
 def _unknown(draw: DrawFn, document: Document) -> None:
@@ -103,3 +111,6 @@ def _places(owner: Any, name: str | int, shape: Shape) -> Iterator[_Place]:
     elif isinstance(value, list) and shape.entry is not None:
         for position in range(len(value)):
             yield from _places(value, position, shape.entry)
+
+
+_CHANGES = (_another_type, _out_of_bounds, _near_miss, _unknown, _missing, another_value, _twice)
