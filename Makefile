@@ -15,6 +15,9 @@ BIN := $(FULL)/bin
 CONTROL_TESTS := $(wildcard tests/repository tests/api tests/cli tests/operator tests/cluster)
 TYPED := $(wildcard api operator runtime tests scripts bench models)
 PYTEST_ARGS ?=
+# Many tests wait for servers; two at a time keep two cores busy. A file's tests share their fixtures.
+WORKERS ?= 2
+PYTEST := -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 # Its authors' note on what comes after it is no concern of a build.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(CONTROL)/bin/mkdocs
@@ -45,7 +48,7 @@ $(LOWEST)/.stamp: locks/lowest.txt pyproject.toml scripts/environment scripts/uv
 setup: $(FULL)/.stamp ## Make the environment of everything, torch included (.venv)
 
 .PHONY: setup-control
-setup-control: $(CONTROL)/.stamp ## Make the environment of contract, operator and CLI, without torch (.venv-control)
+setup-control: $(CONTROL)/.stamp ## Make the environment of contract, operator and command line, without torch (.venv-control)
 
 # Real programs that tests run (etcd, kube-apiserver, an S3 server) are built once, into the user's cache. Should
 # that fail, the tests that need them say why.
@@ -59,17 +62,17 @@ test-programs:
 .PHONY: test
 test: ## Run all tests (PYTEST_ARGS="-k name" narrows them)
 	@$(MAKE) --no-print-directory --jobs=2 $(FULL)/.stamp test-programs
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) $(PYTEST_ARGS)
 
 .PHONY: test-control
 test-control: ## Run the tests of contract, operator and command line; installs no torch
 	@$(MAKE) --no-print-directory --jobs=2 $(CONTROL)/.stamp test-programs
-	$(CONTROL)/bin/python -m pytest $(CONTROL_TESTS) $(PYTEST_ARGS)
+	$(CONTROL)/bin/python $(PYTEST) $(CONTROL_TESTS) $(PYTEST_ARGS)
 
 .PHONY: test-lowest
 test-lowest: ## Run all tests with the oldest versions that pyproject.toml allows
 	@$(MAKE) --no-print-directory --jobs=2 $(LOWEST)/.stamp test-programs
-	$(LOWEST)/bin/python -m pytest $(PYTEST_ARGS)
+	$(LOWEST)/bin/python $(PYTEST) $(PYTEST_ARGS)
 
 # ── Checks ──────────────────────────────────────────────────────────────────────────────────────────────────
 
