@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from asyncdiff_api.formats.conditions import REASONS, ConditionType, Reason
+from asyncdiff_api.formats.conditions import REASONS, Reason
 from asyncdiff_api.formats.exit_codes import ExitCode, FailurePolicyAction
+from asyncdiff_api.status import ConditionType
 
 from pages.markdown import code, page, table
 
