@@ -107,6 +107,11 @@ def job_shape() -> Shape:
     return _object(AsyncDiffJob, ())
 
 
+def shape_of(model: type[Section]) -> Shape:
+    """The shape of objects that are not part of a job, such as a worklist line."""
+    return _object(model, ())
+
+
 def fields() -> Iterator[Shape]:
     """Every field of spec and status, sections before what is in them."""
     shape = job_shape()

@@ -104,8 +104,7 @@ def _split(fetch: Fetch, span: range, size: int, max_line_bytes: int) -> Iterato
             return
         if len(rest) > max_line_bytes:
             break
-    if rest and not foreign:
-        yield offset, rest
+    yield offset, rest
 
 
 def _chunks(fetch: Fetch, start: int, stop: int, size: int) -> Iterator[bytes]:

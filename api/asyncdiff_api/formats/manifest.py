@@ -26,7 +26,6 @@ from asyncdiff_api.formats.primitives import (
     Count,
     Digest,
     HexDigest,
-    Label,
     Message,
     Seconds,
     Seed,
@@ -62,7 +61,7 @@ class ItemRecord(FormatModel):
     """How many more lines of the block asked for the same item."""
     line_id: str | None = None
     """The `id` that the line gave itself."""
-    labels: dict[str, Label] | None = None
+    labels: JsonMap | None = None
     prompt: str = ""
     seed: Seed
     key: str | None = None

@@ -24,7 +24,6 @@ Version = Annotated[str, StringConstraints(pattern=r"^\d{1,6}\.\d{1,6}$")]
 Attempt = Annotated[str, StringConstraints(pattern=rf"^{ATTEMPT_PATTERN}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 HexDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Label = str | int | float | bool | None
 
 
 _CUT: Final = "…"

@@ -6,65 +6,81 @@ names its seed is one item; a line that does not is one item for each seed of th
 
 from __future__ import annotations
 
-import difflib
+import contextlib
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, JsonValue, ValidationError
+from pydantic_core import ErrorDetails
 
-from asyncdiff_api.fields import INPUT_ADDRESS
+from asyncdiff_api.describe import Shape, shape_of
+from asyncdiff_api.fields import INPUT_ADDRESS, Entries, Label, Part, Range, Section, Text
 from asyncdiff_api.formats.errors import WorklistLineError
 from asyncdiff_api.formats.lines import RawLine, lines_between
-from asyncdiff_api.formats.primitives import Label, Seed
+from asyncdiff_api.formats.primitives import MAX_SEED
 from asyncdiff_api.generate import Generate, Inputs, Scheduler
+from asyncdiff_api.wording import expectation, found, nearest, remedy
 
 MAX_PROMPT_CHARACTERS: Final = 16_384
-MAX_SIDE_PIXELS: Final = 16_384
+
 INPUT_NAMES: Final = tuple(Inputs.model_fields)
 """Inputs that a line names directly."""
 
-Side = Annotated[int, Field(ge=8, le=MAX_SIDE_PIXELS, multiple_of=8)]
-Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
-Address = Annotated[str, INPUT_ADDRESS]
+_PROMPT: Final = Text(MAX_PROMPT_CHARACTERS)
+_SIDE: Final = Range(8, 16_384)
 
 
-class WorklistLine(BaseModel):
+def _says(description: str) -> Label:
+    return Label(description, identity=True, mutable=False)
+
+
+def _carries(description: str) -> Label:
+    return Label(description, identity=False, mutable=False)
+
+
+class WorklistLine(Section):
     """One line of a worklist: what its items ask for beyond the job's `generate`."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        validate_by_name=False,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-        allow_inf_nan=False,
-    )
+    model_config = ConfigDict(validate_by_name=False)
 
-    prompt: Prompt | None = None
-    id: Annotated[str, Field(max_length=256)] | None = None
-    """The person's own name for the line, carried into the manifest; no part of the item's identity."""
-    seed: Seed | None = None
-    negative_prompt: Prompt | None = None
-    image: Address | None = None
-    mask: Address | None = None
-    control: Address | None = None
-    reference: Address | None = None
-    video: Address | None = None
-    width: Side | None = None
-    height: Side | None = None
-    frames: Annotated[int, Field(ge=1, le=2048)] | None = None
-    fps: Annotated[int, Field(ge=1, le=240)] | None = None
-    steps: Annotated[int, Field(ge=1, le=1000)] | None = None
-    guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
-    scheduler: Scheduler | None = None
-    options: dict[str, JsonValue] | None = None
-    """Merged over the job's options, key by key."""
-    labels: dict[str, Label] | None = None
-    """Carried into the manifest; no part of the item's identity."""
+    prompt: Annotated[str | None, _PROMPT, _says("What to show. It or an image is needed.")] = None
+    id: Annotated[
+        str | None,
+        Text(256),
+        _carries("Your own name for the line, carried into the manifest; no part of the item's identity."),
+    ] = None
+    seed: Annotated[
+        int | None,
+        Range(0, MAX_SEED),
+        _says("Seed of the line's one item. Default: one item for each of the job's seeds."),
+    ] = None
+    negative_prompt: Annotated[str | None, _PROMPT, _says("What the picture should not show.")] = None
+    image: Annotated[str | None, INPUT_ADDRESS, _says("Picture to change.")] = None
+    mask: Annotated[str | None, INPUT_ADDRESS, _says("Inpainting mask for image.")] = None
+    control: Annotated[str | None, INPUT_ADDRESS, _says("Control picture.")] = None
+    reference: Annotated[str | None, INPUT_ADDRESS, _says("Picture for an IPAdapter.")] = None
+    video: Annotated[str | None, INPUT_ADDRESS, _says("Video to change.")] = None
+    width: Annotated[int | None, _SIDE, Field(multiple_of=8), _says("Width in pixels.")] = None
+    height: Annotated[int | None, _SIDE, Field(multiple_of=8), _says("Height in pixels.")] = None
+    frames: Annotated[int | None, Range(1, 2048), _says("Frames of a video pipeline.")] = None
+    fps: Annotated[int | None, Range(1, 240), _says("Frames per second of the file written.")] = None
+    steps: Annotated[int | None, Range(1, 1000), _says("Scheduler steps.")] = None
+    guidance_scale: Annotated[float | None, Range(0.0, 100.0), _says("Classifier-free guidance scale.")] = (
+        None
+    )
+    scheduler: Annotated[Scheduler | None, Part("The noise scheduler, in place of the job's.")] = None
+    options: Annotated[
+        dict[str, JsonValue] | None,
+        Entries(64),
+        _says("Passed to the pipeline's call; merged over the job's options, key by key."),
+    ] = None
+    labels: Annotated[
+        dict[str, JsonValue] | None,
+        Entries(64),
+        _carries("Anything to find the item by, carried into the manifest; no part of its identity."),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +110,12 @@ def parse_line(data: bytes, position: Position) -> WorklistLine:
     Raises:
         WorklistLineError: The line is not a JSON object, or a key or value is wrong; names line and key.
     """
+    if b"NaN" in data or b"Infinity" in data:
+        _refuse_constants(data, position)
     try:
         return WorklistLine.model_validate_json(data)
     except ValidationError as error:
-        raise WorklistLineError(f"{position}: {_problem(error)}") from None
+        raise WorklistLineError(f"{position}: {_sentence(error)}") from None
 
 
 def parse_lines(lines: Iterable[RawLine]) -> Iterator[tuple[Position, WorklistLine]]:
@@ -147,45 +165,49 @@ def _addresses(named: Inputs | WorklistLine) -> dict[str, str]:
     return {name: address for name in INPUT_NAMES if (address := getattr(named, name)) is not None}
 
 
-def nearest_name(name: str, known: Iterable[str]) -> str:
-    """Gives a clause that suggests the known name most like an unknown one, or lists them where none is."""
-    names = sorted(known)
-    by_lower = {candidate.lower(): candidate for candidate in names}
-    folded = name.replace("_", "").replace("-", "").lower()
-    close = difflib.get_close_matches(folded, by_lower, n=1, cutoff=0.6)
-    return f"did you mean {by_lower[close[0]]!r}?" if close else f"the known keys are {', '.join(names)}"
+def _refuse_constants(data: bytes, position: Position) -> None:
+    """Refuses NaN and infinities, which many writers of JSON emit and many readers accept."""
+
+    def refuse(constant: str) -> None:
+        raise WorklistLineError(f"{position}: holds {constant}, which is no JSON; write a number or null")
+
+    with contextlib.suppress(ValueError):
+        json.loads(data, parse_constant=refuse)
 
 
-def _keys(model: type[BaseModel]) -> tuple[str, ...]:
-    return tuple(field.alias or name for name, field in model.model_fields.items())
+_SHAPE: Final = shape_of(WorklistLine)
 
 
-_KEYS: Final[dict[tuple[int | str, ...], tuple[str, ...]]] = {
-    (): _keys(WorklistLine),
-    ("scheduler",): _keys(Scheduler),
-}
-"""Known keys of each object in a line, by the object's place."""
-
-
-def _problem(error: ValidationError) -> str:
+def _sentence(error: ValidationError) -> str:
     """Says what the first of a line's errors is, and what to do."""
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    key = ".".join(map(str, first["loc"]))
-    match first["type"]:
+    detail = error.errors(include_url=False)[0]
+    match detail["type"]:
         case "json_invalid":
-            return f"is not JSON: {first['ctx']['error']}; write one JSON object a line"
+            return f"is not JSON ({detail['ctx']['error']}); write one JSON object a line"
         case "model_type":
-            return (
-                f"is a JSON {type(first['input']).__name__}; write a JSON object, such as "
-                '{"prompt": "a fox"}'
-            )
+            return f"must be a JSON object, such as {_EXAMPLE}; found {found(detail['input'])}"
         case "extra_forbidden":
-            *place, name = first["loc"]
-            return f"unknown key {key!r}: {nearest_name(str(name), _KEYS[tuple(place)])}"
-    return f"key {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}; found {_short(first['input'])}"
+            *place, name = map(str, detail["loc"])
+            known = _shape_at(place).fields or {}
+            meant = nearest(name, known)
+            hint = f"did you mean {meant}?" if meant else f"the known keys are {', '.join(known)}"
+            return f"has an unknown key {'.'.join((*place, name))}; {hint}"
+        case "multiple_of":
+            return f"{_key(detail)} must be a multiple of 8; found {found(detail['input'])}"
+    shape, value = _shape_at(map(str, detail["loc"])), detail["input"]
+    return f"{_key(detail)} must be {expectation(shape)}; found {found(value)}{remedy(shape, value)}"
 
 
-def _short(value: object, limit: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else f"{text[:limit]}…"
+_EXAMPLE: Final = '{"prompt": "a fox"}'
+
+
+def _key(detail: ErrorDetails) -> str:
+    return ".".join(map(str, detail["loc"]))
+
+
+def _shape_at(place: Iterable[str]) -> Shape:
+    """Gives the shape at a place in a line, as far as it has one."""
+    shape = _SHAPE
+    for name in place:
+        shape = (shape.fields or {}).get(name, shape)
+    return shape

@@ -293,6 +293,12 @@ def test_a_line_that_makes_no_item_is_refused_by_its_place(
     assert words in str(caught.value)
 
 
+def test_an_option_of_the_line_stands_before_the_jobs() -> None:
+    resolver = resolver_of(options={"eta": 0.5, "clip_skip": 1})
+    item = resolver.item(HERE, WorklistLine(prompt="a", options={"eta": 0.1}), 0, {})
+    assert resolver.request(item).options == {"eta": 0.1, "clip_skip": 1}
+
+
 def test_an_image_alone_is_enough() -> None:
     line = WorklistLine(image="s3://in/a.png")
     item = resolver_of().item(HERE, line, 0, {"image": "sha256:ab"})

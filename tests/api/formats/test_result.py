@@ -18,7 +18,7 @@ from asyncdiff_api.formats.progress import (
     Throughput,
 )
 from asyncdiff_api.formats.result import MAX_RESULT_BYTES, OutputKeys, Result
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 MOST = 2**63 - 1
@@ -70,6 +70,7 @@ def full_result(**more: Any) -> Result:
 
 
 def test_the_fullest_result_leaves_room_for_a_message() -> None:
+    assert MAX_RESULT_BYTES == 4096
     assert len(full_result().encode()) <= MAX_RESULT_BYTES - 512
 
 
@@ -108,7 +109,7 @@ def test_what_a_later_version_added_gives_way_before_counts_do(place: str) -> No
 
 
 def test_a_small_addition_of_a_later_version_is_kept() -> None:
-    document = json.loads(full_result(message="y" * 9000).encode()) | {"message": "", "addition": [1, None]}
+    document = json.loads(full_result(message="y" * 9000).to_line()) | {"addition": [1, None]}
     assert json.loads(Result.parse(json.dumps(document), "here").encode())["addition"] == [1, None]
 
 
@@ -170,7 +171,6 @@ def test_more_ranks_than_the_bound_are_refused_where_the_report_is_made() -> Non
         b"{}",
         b"\xff\xfe",
         b"[" * 100_000,
-        b" " * (MAX_PROGRESS_BYTES + 1),
         b'{"format":"result","version":"1.0"}',
         b'{"format":"progress","version":"1.0"}',
         b'{"format":"progress","version":1}',
@@ -182,6 +182,13 @@ def test_whatever_a_pod_sends_is_a_report_or_one_kind_of_error(data: bytes) -> N
         Progress.receive(data, "pod")
 
 
+def test_a_report_that_is_too_large_is_not_even_decoded() -> None:
+    data = full_progress(1).to_line()
+    assert Progress.receive(data.ljust(MAX_PROGRESS_BYTES), "pod").world_size == MOST
+    with pytest.raises(DamagedRecordError, match="a report has at most 65536: it is ignored"):
+        Progress.receive(data.ljust(MAX_PROGRESS_BYTES + 1), "pod")
+
+
 @given(st.binary(max_size=200))
 def test_noise_is_one_kind_of_error(data: bytes) -> None:
     with pytest.raises(ContractError):
@@ -189,6 +196,10 @@ def test_noise_is_one_kind_of_error(data: bytes) -> None:
 
 
 @given(st.text(max_size=400))
+@example("x" * 1000)
+@example("é" * 1000)
+@example("🦊" * 64)
+@example("\x00" * 300)
 def test_a_text_of_a_stranger_is_made_to_fit(text: str) -> None:
     plan = PlanSummary(strategy="Data", reason=text, schedule_digest=text, model_commit=text)
     assert len(plan.reason.encode()) <= 256
