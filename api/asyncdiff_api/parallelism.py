@@ -100,7 +100,9 @@ class Lookahead(Section):
         ),
     ] = 0.03
     warmup_steps: Annotated[
-        int, Range(0, 1000), Label("Exact evaluations at the start.", identity=True, mutable=False)
+        int,
+        Range(1, 1000),
+        Label("Exact evaluations at the start; the first always is.", identity=True, mutable=False),
     ] = 3
     exact_tail_steps: Annotated[
         int, Range(0, 1000), Label("Exact evaluations at the end.", identity=True, mutable=False)
@@ -128,7 +130,9 @@ class AsyncStages(Section):
         ),
     ] = 1
     warmup_steps: Annotated[
-        int, Range(0, 1000), Label("Exact evaluations at the start.", identity=True, mutable=False)
+        int,
+        Range(1, 1000),
+        Label("Exact evaluations at the start; the first always is.", identity=True, mutable=False),
     ] = 1
     exact_tail_steps: Annotated[
         int, Range(0, 1000), Label("Exact evaluations at the end.", identity=True, mutable=False)
@@ -200,7 +204,9 @@ class Patches(Section):
         ),
     ] = 1.0
     warmup_steps: Annotated[
-        int, Range(0, 1000), Label("Exact evaluations at the start.", identity=True, mutable=False)
+        int,
+        Range(1, 1000),
+        Label("Exact evaluations at the start; the first always is.", identity=True, mutable=False),
     ] = 4
 
 

@@ -25,6 +25,23 @@ def _only_with(strategy: Strategy, name: str) -> Rule:
     )
 
 
+def _fits(when: Truth, part: Number, name: str) -> Rule:
+    """Parts of one sample, each on a rank of its own."""
+    return Rule(
+        Parallelism,
+        name,
+        when.implies(part <= _GPUS),
+        (
+            f"{name} is ",
+            part,
+            " and gpusPerPod is ",
+            _GPUS,
+            f"; each needs a rank of its own: lower {name}, or set gpusPerPod to ",
+            part,
+        ),
+    )
+
+
 def _divides(when: Truth, part: Number, name: str) -> Rule:
     """Ranks of one sample: parts × guidance groups, which must divide the ranks of a pod."""
     together = part * _GROUPS
@@ -56,19 +73,8 @@ PARALLELISM_RULES: Final = (
     _only_with(Strategy.LOOKAHEAD, "lookahead"),
     _only_with(Strategy.ASYNC_STAGES, "asyncStages"),
     _only_with(Strategy.PATCHES, "patches"),
-    Rule(
-        Parallelism,
-        "asyncStages.stages",
-        SELF.has("asyncStages.stages").implies(_STAGES <= _GPUS),
-        (
-            "asyncStages.stages is ",
-            _STAGES,
-            " and gpusPerPod is ",
-            _GPUS,
-            ", one stage each at most: lower stages, or set gpusPerPod to ",
-            _STAGES,
-        ),
-    ),
+    _fits(SELF.has("asyncStages.stages"), _STAGES, "asyncStages.stages"),
+    _fits(SELF.has("lookahead"), SELF.number("lookahead.degree"), "lookahead.degree"),
     _divides(
         _STRATEGY.equals(Strategy.ASYNC_STAGES) & SELF.has("asyncStages.stages"),
         _STAGES,

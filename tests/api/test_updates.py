@@ -62,7 +62,7 @@ def changed(api: Api, before: Document, after: Document) -> str:
         ("spec.generate.inputs.image", "s3://inputs/a.png", "s3://inputs/b.png"),
         ("spec.parallelism.gpusPerPod", 1, 2),
         ("spec.parallelism.shards", 1, None),
-        ("spec.parallelism.lookahead", {"degree": 2}, {"degree": 3}),
+        ("spec.parallelism.patches", {"warmupSteps": 2}, {"warmupSteps": 3}),
         ("spec.parallelism.batchSize", "Auto", 4),
         ("spec.output.s3", {"bucket": "abc", "prefix": "a"}, {"bucket": "abc", "prefix": "b"}),
         ("spec.acceptance.rejectBlank", True, False),

@@ -191,6 +191,13 @@ PARALLELISM = (
         {"spec.parallelism.gpusPerPod": 4},
     ),
     BadJob(
+        "more evaluations in flight than GPUs",
+        {"spec.parallelism.lookahead": {"degree": 3}},
+        "spec.parallelism.lookahead.degree",
+        ("lookahead.degree is 3 and gpusPerPod is 1", "set gpusPerPod to 3"),
+        {"spec.parallelism.gpusPerPod": 3},
+    ),
+    BadJob(
         "GPUs that stages × guidance groups do not divide",
         {
             **STAGES,

@@ -109,7 +109,7 @@ def _objects(shape: Shape) -> SearchStrategy[Document]:
     drawn = {name: values(field) for name, field in fields.items()}
     required = [name for name, field in fields.items() if field.required]
     optional = [name for name in fields if name not in required]
-    few = st.lists(st.sampled_from(optional), max_size=4, unique=True) if optional else st.just([])
+    few = st.lists(st.sampled_from(optional), max_size=6, unique=True) if optional else st.just([])
 
     @st.composite
     def build(draw: DrawFn) -> Document:

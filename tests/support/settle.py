@@ -79,21 +79,16 @@ def _settle_parallelism(parallelism: Document) -> None:
     _drop_unless(parallelism, "quality", strategy == "Auto")
     stages = parallelism.get("asyncStages", {})
     _settle_stages(stages)
-    groups = 2 if parallelism.get("guidanceSplit") == "Always" else 1
-    together = 1
-    if strategy == "AsyncStages":
-        together = stages.get("stages", 1)
-    elif strategy == "Lookahead":
-        together = parallelism.get("lookahead", {}).get("degree", 2)
-    elif strategy in ("Patches", "Context"):
-        together = 2
-    ranks = together * groups
-    if ranks > 16:
-        parallelism["guidanceSplit"], ranks = "Never", together
-    gpus = max(parallelism.get("gpusPerPod", 1) // ranks * ranks, ranks)
-    parallelism["gpusPerPod"] = max(gpus, stages.get("stages", 1) if strategy == "Auto" else 1)
-    if strategy == "Auto" and parallelism["gpusPerPod"] % groups:
-        parallelism["gpusPerPod"] += 1
+    degree = parallelism["lookahead"].get("degree", 2) if "lookahead" in parallelism else 2
+    parts = {"AsyncStages": stages.get("stages", 1), "Lookahead": degree, "Patches": 2, "Context": 2}
+    together = parts.get(strategy, 1)
+    if together > 8:
+        parallelism.pop("guidanceSplit", None)
+    ranks = together * (2 if parallelism.get("guidanceSplit") == "Always" else 1)
+    least = max(stages.get("stages", 1), degree if "lookahead" in parallelism else 1)
+    wanted = max(parallelism.get("gpusPerPod", 1), ranks, least)
+    rounded = -(-wanted // ranks) * ranks
+    parallelism["gpusPerPod"] = rounded if rounded <= 16 else rounded - ranks
 
 
 def _settle_stages(stages: Document) -> None:
