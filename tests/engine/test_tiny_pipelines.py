@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 import pytest
@@ -49,12 +49,14 @@ def change(row: TinyPipeline, output: torch.Tensor) -> float:
 
 
 class Calls:
-    """Notes the rows of the batch of every call of the pipeline's denoisers."""
+    """Notes the rows of the batch of every call of the pipeline's denoisers, and counts the scheduler's steps."""
 
     def __init__(self, pipe: Any, row: TinyPipeline) -> None:
         self.rows: dict[str, list[int]] = {name: [] for name in row.denoisers}
+        self.evaluations = 0
         for name in row.denoisers:
             getattr(pipe, name).register_forward_pre_hook(self._noting(name), with_kwargs=True)
+        pipe.scheduler.step = self._counting(pipe.scheduler.step)
 
     def _noting(self, name: str) -> Any:
         def note(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -63,6 +65,14 @@ class Calls:
             self.rows[name].append(len(latents))
 
         return note
+
+    def _counting(self, step: Any) -> Any:
+        @wraps(step)
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.evaluations += 1
+            return step(*args, **kwargs)
+
+        return counted
 
 
 @ROWS
@@ -93,7 +103,7 @@ def test_outputs_follow_the_seed(row: TinyPipeline) -> None:
 
 @pytest.mark.parametrize("row", [row for row in TABLE if "prompt" in row.call()], ids=lambda row: row.name)
 def test_outputs_follow_the_prompt(row: TinyPipeline) -> None:
-    assert change(row, row.result(built(row.name), prompt=["a red fox in deep snoW"])) > NOTICEABLE
+    assert change(row, row.result(built(row.name), prompt=["a blue whale under the ice"])) > NOTICEABLE
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.guided], ids=lambda row: row.name)
@@ -106,10 +116,13 @@ def test_denoisers_are_called_as_the_row_says(row: TinyPipeline) -> None:
     pipe = row.build()
     calls = Calls(pipe, row)
     row.result(pipe, batch=2)
-    evaluations = len(pipe.scheduler.timesteps)
-    assert sum(len(rows) for rows in calls.rows.values()) == evaluations * row.branches
-    assert {count for rows in calls.rows.values() for count in rows} == {2 * row.rows}
+    made = [rows for name in row.denoisers for rows in calls.rows[name]]
+    assert max(made) == 2 * row.rows
     assert all(calls.rows.values()), "a denoiser was never called"
+    if row.varying:
+        assert calls.evaluations < len(made) < calls.evaluations * row.branches
+    else:
+        assert len(made) == calls.evaluations * row.branches
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from support.pipelines import flux, sd3, sdxl, stable_diffusion, wan
+from support.pipelines import controlnet, flux, sd3, sdxl, stable_diffusion, video_unets, wan
 from support.pipelines.row import PROMPTS, Calling, TinyPipeline, tensor
 from support.pipelines.schedulers import FLOW, FLOW_GIVEN_SIGMAS, NOISE, SCHEDULERS, SECOND_ORDER, STOCHASTIC
 
 TABLE: Final[tuple[TinyPipeline, ...]] = (
     *stable_diffusion.ROWS,
     *sdxl.ROWS,
+    *controlnet.ROWS,
+    *video_unets.ROWS,
     *sd3.ROWS,
     *flux.ROWS,
     *wan.ROWS,

@@ -23,6 +23,7 @@ def image_autoencoder(*, seed: int, latent_channels: int = 4, levels: int = 2, *
             latent_channels=latent_channels,
             norm_num_groups=4,
             sample_size=32,
+            force_upcast=False,
             **options,
         ),
         seed,

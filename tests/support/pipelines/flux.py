@@ -8,9 +8,9 @@ import diffusers
 
 from support.pipelines import text
 from support.pipelines.autoencoders import image_autoencoder
+from support.pipelines.pictures import LATENT, SIDE, SIZE, image, pictures
 from support.pipelines.row import Calling, Pipeline, TinyPipeline, quiet
 from support.pipelines.schedulers import FLOW_GIVEN_SIGMAS, flow_scheduler
-from support.pipelines.stable_diffusion import LATENT, LONGEST, SIZE
 from support.pipelines.weights import seeded
 
 _FIXED: Final = SIZE | LATENT | {"max_sequence_length": 48}
@@ -41,10 +41,10 @@ def parts(*, seed: int, **transformer_options: Any) -> dict[str, Any]:
     return {
         "scheduler": flow_scheduler(use_dynamic_shifting=True),
         "vae": image_autoencoder(seed=seed + 1, shift_factor=0.06, scaling_factor=1.5),
-        "text_encoder": text.clip(seed=seed + 2, longest=LONGEST),
-        "tokenizer": text.tokenizer(longest=LONGEST),
+        "text_encoder": text.clip(seed=seed + 2),
+        "tokenizer": text.tokenizer(),
         "text_encoder_2": text.t5(seed=seed + 3),
-        "tokenizer_2": text.tokenizer(longest=LONGEST, begin=False),
+        "tokenizer_2": text.tokenizer(begin=False),
         "transformer": transformer(seed=seed, **transformer_options),
     }
 
@@ -52,6 +52,16 @@ def parts(*, seed: int, **transformer_options: Any) -> dict[str, Any]:
 def _text_to_image() -> Pipeline:
     return quiet(diffusers.FluxPipeline(**parts(seed=60)))
 
+
+def _control() -> Pipeline:
+    return quiet(diffusers.FluxControlPipeline(**parts(seed=310, in_channels=2 * _PACKED)))
+
+
+def _kontext() -> Pipeline:
+    return quiet(diffusers.FluxKontextPipeline(**parts(seed=320)))
+
+
+_KONTEXT: Final = {"max_area": SIDE * SIDE, "_auto_resize": False}
 
 ROWS: Final = (
     TinyPipeline(
@@ -77,5 +87,46 @@ ROWS: Final = (
         rows=1,
         guided=True,
         notes="cache contexts cond and uncond",
+    ),
+    TinyPipeline(
+        name="flux-control",
+        family="flux",
+        build=_control,
+        call=Calling(
+            fixed=_FIXED,
+            guidance={"guidance_scale": 3.5},
+            negative=False,
+            inputs=lambda batch: {"control_image": pictures(batch)},
+        ),
+        denoisers=("transformer",),
+        schedulers=FLOW_GIVEN_SIGMAS,
+        branches=1,
+        rows=1,
+        guided=False,
+        notes="the second half of every token's channels stays the same: the control image",
+    ),
+    TinyPipeline(
+        name="flux-kontext",
+        family="flux",
+        build=_kontext,
+        call=Calling(fixed=_FIXED | _KONTEXT, guidance={"guidance_scale": 3.5}, negative=False, inputs=image),
+        denoisers=("transformer",),
+        schedulers=FLOW_GIVEN_SIGMAS,
+        branches=1,
+        rows=1,
+        guided=False,
+        notes="the second half of the tokens stays the same: the image; its part of the prediction is dropped",
+    ),
+    TinyPipeline(
+        name="flux-kontext-true-cfg",
+        family="flux",
+        build=_kontext,
+        call=Calling(fixed=_FIXED | _KONTEXT, guidance={"true_cfg_scale": 4.0}, inputs=image),
+        denoisers=("transformer",),
+        schedulers=FLOW_GIVEN_SIGMAS,
+        branches=2,
+        rows=1,
+        guided=True,
+        notes="two calls without a cache context: conditional, then unconditional",
     ),
 )

@@ -46,10 +46,13 @@ class TinyPipeline:
     """Names in SCHEDULERS that the pipeline runs with, its own among them."""
 
     branches: int
-    """How often the denoiser is called at one evaluation, at the default guidance."""
+    """How often the denoiser is called at one evaluation, at the default guidance; the most where that varies."""
+
+    varying: bool = False
+    """Whether some evaluations take fewer calls than `branches`."""
 
     rows: int
-    """Rows of the denoiser's batch for each sample: 2 where guidance doubles the batch, 3 for InstructPix2Pix."""
+    """Rows of the denoiser's batch for each sample: 2 where guidance doubles the batch."""
 
     guided: bool
     """Whether the default guidance takes more than one prediction a sample."""
@@ -59,7 +62,7 @@ class TinyPipeline:
 
     def result(self, pipe: Pipeline, **call: Any) -> torch.Tensor:
         """Runs the pipeline as `call(**call)` says and gives its output, float32 on CPU, one sample a row."""
-        return tensor(pipe(**self.call(**call), return_dict=False)[0])
+        return tensor(pipe(**self.call(**call))[0])
 
 
 def tensor(output: Any) -> torch.Tensor:

@@ -8,12 +8,14 @@ import diffusers
 
 from support.pipelines import text
 from support.pipelines.autoencoders import image_autoencoder
+from support.pipelines.pictures import LATENT, SIZE
 from support.pipelines.row import Calling, Pipeline, TinyPipeline, quiet
 from support.pipelines.schedulers import FLOW, flow_scheduler
-from support.pipelines.stable_diffusion import LATENT, LONGEST, SIZE
 from support.pipelines.weights import seeded
 
-_CALL: Final = Calling(fixed=SIZE | LATENT | {"max_sequence_length": 48}, guidance={"guidance_scale": 5.0})
+_FIXED: Final = SIZE | LATENT | {"max_sequence_length": 48}
+_GUIDANCE: Final = {"guidance_scale": 5.0}
+_SKIPPING: Final = {"skip_guidance_layers": [1, 2], "skip_layer_guidance_stop": 0.8}
 
 
 def transformer(*, seed: int, **options: Any) -> Any:
@@ -40,12 +42,12 @@ def parts(*, seed: int) -> dict[str, Any]:
         "transformer": transformer(seed=seed),
         "scheduler": flow_scheduler(),
         "vae": image_autoencoder(seed=seed + 1, shift_factor=0.06, scaling_factor=1.5),
-        "text_encoder": text.clip(seed=seed + 2, longest=LONGEST, projected=True),
-        "tokenizer": text.tokenizer(longest=LONGEST),
-        "text_encoder_2": text.clip(seed=seed + 3, longest=LONGEST, projected=True),
-        "tokenizer_2": text.tokenizer(longest=LONGEST),
+        "text_encoder": text.clip(seed=seed + 2, projected=True),
+        "tokenizer": text.tokenizer(),
+        "text_encoder_2": text.clip(seed=seed + 3, projected=True),
+        "tokenizer_2": text.tokenizer(),
         "text_encoder_3": text.t5(seed=seed + 4, width=2 * text.WIDTH),
-        "tokenizer_3": text.tokenizer(longest=LONGEST, begin=False),
+        "tokenizer_3": text.tokenizer(begin=False),
     }
 
 
@@ -58,11 +60,24 @@ ROWS: Final = (
         name="sd3",
         family="sd3",
         build=_text_to_image,
-        call=_CALL,
+        call=Calling(fixed=_FIXED, guidance=_GUIDANCE),
         denoisers=("transformer",),
         schedulers=FLOW,
         branches=1,
         rows=2,
         guided=True,
+    ),
+    TinyPipeline(
+        name="sd3-skipped-layers",
+        family="sd3",
+        build=_text_to_image,
+        call=Calling(fixed=_FIXED | _SKIPPING, guidance=_GUIDANCE),
+        denoisers=("transformer",),
+        schedulers=FLOW,
+        branches=2,
+        rows=2,
+        guided=True,
+        varying=True,
+        notes="from the second step to the last but one a second call, of the conditional rows and with skip_layers",
     ),
 )

@@ -8,9 +8,10 @@ import diffusers
 
 from support.pipelines import text
 from support.pipelines.autoencoders import image_autoencoder
+from support.pipelines.pictures import LATENT, SIZE, image, image_and_mask
 from support.pipelines.row import Calling, Pipeline, TinyPipeline, quiet
 from support.pipelines.schedulers import NOISE, noise_scheduler
-from support.pipelines.stable_diffusion import LATENT, LONGEST, SIZE, unet
+from support.pipelines.stable_diffusion import unet
 
 _SIZE_IDS: Final = 6
 _SIZE_WIDTH: Final = 8
@@ -37,10 +38,10 @@ def xl_parts(*, seed: int, **unet_options: Any) -> dict[str, Any]:
     """The components that all SDXL pipelines share."""
     return {
         "vae": image_autoencoder(seed=seed),
-        "text_encoder": text.clip(seed=seed + 1, longest=LONGEST),
-        "text_encoder_2": text.clip(seed=seed + 2, longest=LONGEST, projected=True),
-        "tokenizer": text.tokenizer(longest=LONGEST),
-        "tokenizer_2": text.tokenizer(longest=LONGEST),
+        "text_encoder": text.clip(seed=seed + 1),
+        "text_encoder_2": text.clip(seed=seed + 2, projected=True),
+        "tokenizer": text.tokenizer(),
+        "tokenizer_2": text.tokenizer(),
         "unet": xl_unet(seed=seed + 3, **unet_options),
         "scheduler": noise_scheduler("euler", timestep_spacing="leading"),
         "add_watermarker": False,
@@ -51,17 +52,58 @@ def _text_to_image() -> Pipeline:
     return quiet(diffusers.StableDiffusionXLPipeline(**xl_parts(seed=30)))
 
 
-ROWS: Final = (
-    TinyPipeline(
-        name="sdxl",
+def _image_to_image() -> Pipeline:
+    return quiet(diffusers.StableDiffusionXLImg2ImgPipeline(**xl_parts(seed=210)))
+
+
+def _inpainting() -> Pipeline:
+    return quiet(diffusers.StableDiffusionXLInpaintPipeline(**xl_parts(seed=220, in_channels=9)))
+
+
+def _inpainting_by_blending() -> Pipeline:
+    return quiet(diffusers.StableDiffusionXLInpaintPipeline(**xl_parts(seed=230)))
+
+
+def _row(name: str, build: Any, call: Calling, notes: str) -> TinyPipeline:
+    return TinyPipeline(
+        name=name,
         family="sdxl",
-        build=_text_to_image,
-        call=Calling(fixed=SIZE | LATENT, guidance={"guidance_scale": 5.0}),
+        build=build,
+        call=call,
         denoisers=("unet",),
         schedulers=NOISE,
         branches=1,
         rows=2,
         guided=True,
-        notes="pooled text and size ids are in added_cond_kwargs",
+        notes=notes,
+    )
+
+
+_GUIDANCE: Final = {"guidance_scale": 5.0}
+
+ROWS: Final = (
+    _row(
+        "sdxl",
+        _text_to_image,
+        Calling(fixed=SIZE | LATENT, guidance=_GUIDANCE),
+        "pooled text and size ids are in added_cond_kwargs",
+    ),
+    _row(
+        "sdxl-image-to-image",
+        _image_to_image,
+        Calling(fixed=LATENT | {"strength": 0.6}, guidance=_GUIDANCE, inputs=image),
+        "the first 40 % of the timesteps are left out",
+    ),
+    _row(
+        "sdxl-inpainting",
+        _inpainting,
+        Calling(fixed=SIZE | LATENT | {"strength": 1.0}, guidance=_GUIDANCE, inputs=image_and_mask),
+        "channels 4 to 8 of the input stay the same: mask, then latents of the masked image",
+    ),
+    _row(
+        "sdxl-inpainting-by-blending",
+        _inpainting_by_blending,
+        Calling(fixed=SIZE | LATENT | {"strength": 0.8}, guidance=_GUIDANCE, inputs=image_and_mask),
+        "after each step the pipeline puts the noised image back outside the mask",
     ),
 )

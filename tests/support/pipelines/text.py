@@ -12,6 +12,9 @@ from support.pipelines.weights import seeded
 WIDTH: Final = 32
 """Channels of every text embedding."""
 
+LONGEST: Final = 77
+"""Most tokens of a prompt."""
+
 _PAD: Final = "<pad>"
 _BEGIN: Final = "<begin>"
 _END: Final = "<end>"
@@ -19,8 +22,8 @@ _SPECIAL: Final = (_PAD, _BEGIN, _END)
 _VOCABULARY: Final = len(_SPECIAL) + 256
 
 
-def tokenizer(*, longest: int, begin: bool = True) -> Any:
-    """A tokenizer with one token a byte; `longest` is its model_max_length, `begin` puts a start token first."""
+def tokenizer(*, begin: bool = True) -> Any:
+    """A tokenizer with one token a byte; `begin` puts a start token first, as CLIP's does."""
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {symbol: number for number, symbol in enumerate((*_SPECIAL, *alphabet))}
     backend = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=[]))
@@ -33,15 +36,15 @@ def tokenizer(*, longest: int, begin: bool = True) -> Any:
     make: Any = transformers.PreTrainedTokenizerFast
     return make(
         tokenizer_object=backend,
-        model_max_length=longest,
+        model_max_length=LONGEST,
         pad_token=_PAD,
         bos_token=_BEGIN,
         eos_token=_END,
     )
 
 
-def clip(*, seed: int, longest: int, projected: bool = False) -> Any:
-    """A CLIPTextModel, or one with projection, for sequences of `longest` tokens."""
+def clip(*, seed: int, projected: bool = False) -> Any:
+    """A CLIPTextModel, or one with projection, for sequences of LONGEST tokens."""
     config = transformers.CLIPTextConfig(
         vocab_size=_VOCABULARY,
         hidden_size=WIDTH,
@@ -49,7 +52,7 @@ def clip(*, seed: int, longest: int, projected: bool = False) -> Any:
         projection_dim=WIDTH,
         num_hidden_layers=3,
         num_attention_heads=4,
-        max_position_embeddings=longest,
+        max_position_embeddings=LONGEST,
         pad_token_id=_SPECIAL.index(_PAD),
         bos_token_id=_SPECIAL.index(_BEGIN),
         eos_token_id=_SPECIAL.index(_END),

@@ -8,9 +8,9 @@ import diffusers
 
 from support.pipelines import text
 from support.pipelines.autoencoders import wan_autoencoder
+from support.pipelines.pictures import LATENT
 from support.pipelines.row import Calling, Pipeline, TinyPipeline, quiet
 from support.pipelines.schedulers import FLOW, flow_scheduler
-from support.pipelines.stable_diffusion import LATENT, LONGEST
 from support.pipelines.weights import seeded
 
 _FIXED: Final = LATENT | {"height": 64, "width": 64, "num_frames": 9, "max_sequence_length": 48}
@@ -36,7 +36,7 @@ def transformer(*, seed: int, **options: Any) -> Any:
 def parts(*, seed: int) -> dict[str, Any]:
     """Text encoder, transformer, autoencoder and a multistep scheduler of flow predictions."""
     return {
-        "tokenizer": text.tokenizer(longest=LONGEST, begin=False),
+        "tokenizer": text.tokenizer(begin=False),
         "text_encoder": text.umt5(seed=seed + 1),
         "vae": wan_autoencoder(seed=seed + 2),
         "scheduler": flow_scheduler(),

@@ -1,0 +1,87 @@
+"""UNets with ControlNets: one, several, guess mode; Stable Diffusion 1.5 and XL."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import diffusers
+
+from support.pipelines.pictures import LATENT, image, pictures
+from support.pipelines.row import Calling, Pipeline, TinyPipeline, quiet
+from support.pipelines.schedulers import NOISE
+from support.pipelines.sdxl import xl_parts
+from support.pipelines.stable_diffusion import parts
+from support.pipelines.weights import seeded
+
+_CONDITION_CHANNELS: Final = (16, 32)
+"""One halving, from the image's size to that of the latents."""
+
+
+def _controlnet(unet: Any, *, seed: int) -> Any:
+    return seeded(
+        lambda: diffusers.ControlNetModel.from_unet(
+            unet, conditioning_embedding_out_channels=_CONDITION_CHANNELS
+        ),
+        seed,
+    )
+
+
+def _one() -> Pipeline:
+    mine = parts(seed=410)
+    control = _controlnet(mine["unet"], seed=415)
+    return quiet(diffusers.StableDiffusionControlNetPipeline(**mine, controlnet=control))
+
+
+def _several() -> Pipeline:
+    mine = parts(seed=420)
+    controls = [_controlnet(mine["unet"], seed=seed) for seed in (425, 426)]
+    return quiet(diffusers.StableDiffusionControlNetPipeline(**mine, controlnet=controls))
+
+
+def _one_xl() -> Pipeline:
+    mine = xl_parts(seed=430)
+    control = _controlnet(mine["unet"], seed=435)
+    return quiet(diffusers.StableDiffusionXLControlNetPipeline(**mine, controlnet=control))
+
+
+def _row(name: str, build: Any, call: Calling, **changes: Any) -> TinyPipeline:
+    row: dict[str, Any] = {
+        "family": "sd",
+        "denoisers": ("unet",),
+        "companions": ("controlnet",),
+        "schedulers": NOISE,
+        "branches": 1,
+        "rows": 2,
+        "guided": True,
+    }
+    return TinyPipeline(name=name, build=build, call=call, **(row | changes))
+
+
+_GUIDANCE: Final = {"guidance_scale": 5.0}
+
+ROWS: Final = (
+    _row("controlnet", _one, Calling(fixed=LATENT, guidance=_GUIDANCE, inputs=image)),
+    _row(
+        "controlnets",
+        _several,
+        Calling(
+            fixed=LATENT | {"controlnet_conditioning_scale": [0.8, 0.5], "control_guidance_end": [1.0, 0.5]},
+            guidance=_GUIDANCE,
+            inputs=lambda batch: {"image": [pictures(batch), pictures(batch, seed=8)]},
+        ),
+        notes="a MultiControlNetModel; conditioning_scale is a list, and its second number falls to 0 half-way",
+    ),
+    _row(
+        "controlnet-guess",
+        _one,
+        Calling(fixed=LATENT | {"guess_mode": True}, guidance=_GUIDANCE, inputs=image),
+        notes="the ControlNet runs on the conditional rows alone; its results are concatenated with zeros",
+    ),
+    _row(
+        "sdxl-controlnet",
+        _one_xl,
+        Calling(fixed=LATENT, guidance=_GUIDANCE, inputs=image),
+        family="sdxl",
+        notes="the ControlNet is given the UNet's added_cond_kwargs",
+    ),
+)
