@@ -134,8 +134,10 @@ def test_a_killed_test_run_leaves_nothing(run: Callable[[], subprocess.Popen[str
 
 
 def test_a_killed_supervisor_takes_its_processes_along(new_cluster: Callable[[], Cluster]) -> None:
-    folder = new_cluster().folder
-    supervisor = min(processes_in(folder))
+    cluster = new_cluster()
+    folder = cluster.folder
+    status = Path(f"/proc/{cluster.processes.pid('etcd')}/status").read_text()
+    supervisor = int(status.partition("PPid:")[2].split()[0])
 
     os.kill(supervisor, signal.SIGKILL)
 
