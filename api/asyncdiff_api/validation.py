@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from asyncdiff_api.describe import Kind, Shape, job_shape
+from asyncdiff_api.describe import Kind, Shape, child, job_shape
 from asyncdiff_api.fields import Items
 from asyncdiff_api.job import AsyncDiffJob
 from asyncdiff_api.rules import rules_of
@@ -84,25 +84,30 @@ def validate(document: object) -> AsyncDiffJob | tuple[Problem, ...]:
     if not isinstance(document, Mapping):
         message = f"must be a mapping that begins with apiVersion and kind; found {found(document)}"
         return (Problem((), message),)
-    shape = job_shape()
-    given = _normal({name: value for name, value in document.items() if name != "status"}, shape)
+    given = _normal({name: value for name, value in document.items() if name != "status"}, job_shape())
     try:
-        text = json.dumps(given, default=str, allow_nan=False)
-    except ValueError:
-        return (Problem((), "holds a number that JSON cannot say (NaN or infinity); write another"),)
-    absent = tuple(
-        Problem((name,), f"is missing. Begin with {name}: {shape.fields[name].choices[0]}")
-        for name in ("apiVersion", "kind")
-        if shape.fields and name not in given
-    )
-    if absent:
-        return absent
+        text = json.dumps(given, default=str, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        return (Problem((), f"holds what JSON cannot say: {error}; write something else"),)
     try:
         job = AsyncDiffJob.model_validate_json(text, by_alias=True, by_name=False)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
-        return _one_for_each_place(_problem(detail, given) for detail in details)
-    return (*_repetitions(given, shape, ()), *_broken_rules(job.document(), shape, ())) or job
+        return _one_for_each_place((*_anonymity(given), *(_problem(detail, given) for detail in details)))
+    problems = (
+        *_anonymity(given),
+        *_repetitions(given, job_shape(), ()),
+        *_broken_rules(job.document(), job_shape(), ()),
+    )
+    return problems or job
+
+
+def _anonymity(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """What every document of Kubernetes begins with, and this one does not; a job made in Python need not."""
+    for name in ("apiVersion", "kind"):
+        if name not in document:
+            word = child(job_shape(), name).choices[0]
+            yield Problem((name,), f"is missing. Begin the document with {name}: {word}")
 
 
 def _normal(value: Any, shape: Shape) -> Any:

@@ -171,8 +171,15 @@ def test_a_stored_job_with_its_status_is_read_without_the_status() -> None:
     assert loaded.metadata.uid == "0d3b"
 
 
-def test_numbers_that_json_cannot_say_are_refused() -> None:
-    assert "NaN" in only_problem(job({"spec.generate.guidanceScale": float("nan")})).message
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800", {(1, 2): 3}], ids=repr)
+def test_what_json_cannot_say_is_refused(value: Any) -> None:
+    assert "JSON cannot say" in only_problem(job({"spec.generate.options": {"eta": value}})).message
+
+
+def test_a_document_without_a_kind_hears_of_its_other_problems_too() -> None:
+    result = validate(job({"kind": None, "spec.generate.height": 7, "spec.model": None}))
+    assert not isinstance(result, AsyncDiffJob)
+    assert {problem.dotted for problem in result} == {"kind", "spec.generate.height", "spec.model"}
 
 
 @given(jobs())
