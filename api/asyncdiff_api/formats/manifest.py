@@ -228,5 +228,18 @@ def count_records(records: Iterable[ItemRecord]) -> ItemCounts:
     )
 
 
+def add_counts(counts: Iterable[ItemCounts]) -> ItemCounts:
+    """Adds the counts of shards that share no block; `total` is None while that of any of them is."""
+    parts = list(counts)
+    totals = [part.total for part in parts if part.total is not None]
+    return ItemCounts(
+        total=sum(totals) if len(totals) == len(parts) else None,
+        done=sum(part.done for part in parts),
+        rejected=sum(part.rejected for part in parts),
+        failed=sum(part.failed for part in parts),
+        duplicates=sum(part.duplicates for part in parts),
+    )
+
+
 def _preference(record: ItemRecord) -> tuple[int, bytes]:
     return _RANK[record.outcome], record.to_line()

@@ -8,8 +8,10 @@ import pytest
 from asyncdiff_api.formats.errors import DamagedRecordError
 from asyncdiff_api.formats.manifest import (
     BlockHeader,
+    ItemCounts,
     ItemRecord,
     Outcome,
+    add_counts,
     count_records,
     merge_records,
     read_block,
@@ -110,6 +112,17 @@ def test_counts_are_of_distinct_items() -> None:
     )
     assert (counts.done, counts.rejected, counts.failed, counts.duplicates) == (2, 1, 1, 2)
     assert counts.total is None
+
+
+@given(st.lists(st.tuples(st.none() | st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), max_size=5))
+def test_counts_of_shards_add_up_and_the_total_waits_for_all(
+    shards: list[tuple[int | None, int, int]],
+) -> None:
+    counts = [ItemCounts(total=total, done=done, failed=failed) for total, done, failed in shards]
+    added = add_counts(counts)
+    assert (added.done, added.failed) == (sum(c.done for c in counts), sum(c.failed for c in counts))
+    assert (added.total is None) == any(total is None for total, _, _ in shards)
+    assert add_counts([added, ItemCounts(total=0)]) == added
 
 
 def test_the_whole_manifest_is_records_alone_for_any_program_to_read() -> None:

@@ -50,6 +50,7 @@ def test_a_request_names_identity_fields_by_path_and_leaves_out_the_rest() -> No
     assert request["spec.model.repository"] == "a/b"
     assert not any("pods" in path or "gpusPerPod" in path or "bucket" in path for path in request)
     assert list(request) == sorted(request)
+    assert not {"spec.model.pipeline", "spec.generate.negativePrompt", "spec.generate.options"} & set(request)
 
 
 def test_entries_of_lists_are_numbered() -> None:

@@ -129,6 +129,9 @@ def test_a_bad_line_of_a_large_file_is_named_by_block_and_byte() -> None:
 def test_blank_lines_are_passed_over_and_counted() -> None:
     content = b'\xef\xbb\xbf{"prompt": "a"}\r\n\r\n   \n{"prompt": "b"}'
     assert [(number, line.prompt) for number, line in parse_whole(content)] == [(1, "a"), (4, "b")]
+    blocking = Blocking(unit=BlockUnit.BYTES, size=1024, total=len(content))
+    lines = lines_of_blocks(lambda start, stop: content[start:stop], range(1), blocking)
+    assert [(position.line, line.prompt) for position, line in parse_lines(lines)] == [(1, "a"), (4, "b")]
 
 
 def test_a_line_with_a_seed_is_one_item_and_one_without_is_one_for_each_seed_of_the_job() -> None:
