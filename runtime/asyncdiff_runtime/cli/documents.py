@@ -184,7 +184,7 @@ class _Builder:
         if isinstance(value, str):
             return value
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return str(node.value)
+            return str(int(value)) if value == int(value) else str(value)
         if isinstance(node, yaml.ScalarNode):
             message = (
                 f"'{node.value}' is read as {json.dumps(value)}, which names no field: put it in quotes."
