@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -79,6 +83,40 @@ def test_worklist_lines_in_the_docs_parse() -> None:
     for block in shown("reference/worklist.md", "json"):
         for number, line in enumerate(block.splitlines(), start=1):
             parse_line(line.encode(), Position(0, number))
+
+
+class _Loaded(HTMLParser):
+    """Collects what a browser fetches for a page before anybody clicks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        if tag in ("script", "img", "iframe", "source", "video"):
+            self.addresses.append(named.get("src") or "")
+        elif tag == "link" and named.get("rel") != "canonical":
+            self.addresses.append(named.get("href") or "")
+
+
+def test_the_site_builds_and_asks_no_other_host_for_anything(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > 5
+    for page in pages:
+        parser = _Loaded()
+        parser.feed(page.read_text(encoding="utf-8"))
+        assert parser.addresses
+        assert [address for address in parser.addresses if "//" in address] == []
 
 
 def test_every_page_is_in_the_navigation() -> None:
