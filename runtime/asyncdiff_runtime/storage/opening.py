@@ -1,0 +1,55 @@
+"""From an address, or a job's output, to a storage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asyncdiff_api.formats.errors import InvalidJobError
+from asyncdiff_api.formats.layout import normal_prefix
+from asyncdiff_api.output import Output
+
+from asyncdiff_runtime.storage.folder import FolderStorage
+from asyncdiff_runtime.storage.interface import Storage
+
+
+def open_storage(address: str, s3: Output | None = None) -> Storage:
+    """Opens a folder or a bucket's prefix; nothing is asked of it yet.
+
+    Args:
+        address: A path, or `s3://bucket/prefix`.
+        s3: Job's output that says how S3 is reached; None leaves it to the environment.
+
+    Raises:
+        InvalidJobError: The prefix is not one that S3 and file systems read alike.
+        OutputRefusedError: There is no usable set of credentials or settings.
+    """
+    if not address.startswith("s3://"):
+        return FolderStorage(Path(address.removeprefix("file://")))
+    # boto3 takes a third of a second to import, which a local job need not wait for.
+    from asyncdiff_runtime.storage.s3 import S3Options, S3Storage
+
+    bucket, _, prefix = address.removeprefix("s3://").partition("/")
+    options = S3Options.of(s3.s3) if s3 is not None and s3.s3 is not None else S3Options()
+    return S3Storage(bucket, normal_prefix(prefix), options)
+
+
+def open_output(output: Output, volume: Path | None = None) -> Storage:
+    """Opens a job's output.
+
+    Args:
+        output: The job's output.
+        volume: Where its volume is mounted; None where there is none.
+
+    Raises:
+        InvalidJobError: The output is a volume and none is mounted; otherwise as `open_storage`.
+        OutputRefusedError: As `open_storage`.
+    """
+    if output.s3 is not None:
+        return open_storage(f"s3://{output.s3.bucket}/{normal_prefix(output.s3.prefix)}", output)
+    assert output.volume is not None, "the API demands one of s3 and volume"
+    if volume is None:
+        raise InvalidJobError(
+            f"the output is the volume {output.volume.claim_name}, which is mounted in a cluster only; "
+            "choose a folder with --output DIR"
+        )
+    return FolderStorage(volume / output.volume.path)
