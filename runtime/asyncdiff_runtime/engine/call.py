@@ -18,16 +18,32 @@ TIMESTEP_NAME = "timestep"
 Forward = Callable[..., Any]
 
 
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of a forward, read once: a signature costs more than many a kernel."""
+
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, forward: Forward) -> "Parameters":
+        """Those of a module's bound `forward`, beneath its decorators."""
+        return cls(tuple(inspect.signature(forward).parameters))
+
+    def named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by name."""
+        return {**dict(zip(self.names, args, strict=False)), **kwargs}
+
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """A call of one module's forward.
 
     Attributes:
-        forward: the module's own forward, beneath the engine's hook.
+        forward: what evaluates the module, beneath the engine's hook.
         arguments: what was passed, by parameter name.
         latent: name of the argument that carries the latent, `(batch, …)`.
-        versions: the version counter of each tensor leaf when the call was made; an argument that was
-            changed in place since is another argument.
+        versions: the version counters of the condition's tensors when the call was made; one that was
+            changed in place since is another condition.
     """
 
     forward: Forward
@@ -36,20 +52,12 @@ class Call:
     versions: tuple[int, ...]
 
     @classmethod
-    def bind(cls, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Call":
-        """Names the arguments of a call.
+    def of(cls, forward: Forward, arguments: dict[str, Any]) -> "Call":
+        """A call with the given arguments.
 
         Raises:
             PipelineRefused: the module takes no latent and timestep under the names that diffusers uses.
         """
-        signature = inspect.signature(forward)
-        bound = signature.bind(*args, **kwargs)
-        arguments: dict[str, Any] = {}
-        for name, value in bound.arguments.items():
-            if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
-                arguments.update(value)
-            else:
-                arguments[name] = value
         latent = next((name for name in LATENT_NAMES if isinstance(arguments.get(name), Tensor)), None)
         if latent is None or TIMESTEP_NAME not in arguments:
             raise PipelineRefused(
@@ -80,7 +88,7 @@ class Call:
 
     def at(self, x: Tensor, timestep: Any) -> "Call":
         """The same call at another latent and timestep."""
-        return self.with_arguments({**self.arguments, self.latent: x, TIMESTEP_NAME: timestep})
+        return replace(self, arguments={**self.arguments, self.latent: x, TIMESTEP_NAME: timestep})
 
     def with_arguments(self, arguments: Mapping[str, Any]) -> "Call":
         """A call of the same module with other arguments."""
@@ -98,30 +106,32 @@ class Call:
         folds = {1, *self.x.shape[1:-2]} if self.x.ndim > 4 else {1}
 
         def rows_of(leaf: Any) -> Any:
-            if isinstance(leaf, Deferred):
+            if isinstance(leaf, Deferred) or not isinstance(leaf, Tensor):
                 return leaf
-            if isinstance(leaf, Tensor) and leaf.ndim and leaf.shape[0] % rows == 0:
+            if leaf.ndim and leaf.shape[0] % rows == 0 and leaf.shape[0] // rows in folds:
                 fold = leaf.shape[0] // rows
-                return leaf[start * fold : stop * fold] if fold in folds else leaf
+                return leaf[start * fold : stop * fold]
             return leaf
 
         def part(value: Any) -> Any:
-            if isinstance(value, list) and len(value) == rows and not _tensors(value):
+            # Sizes and lengths come as a list by row; a list of factors goes with something else.
+            by_row = isinstance(value, list) and len(value) == rows and not tensors_in(value)
+            if by_row and not any(isinstance(element, float) for element in value):
                 return value[start:stop]
             return pytree.tree_map(rows_of, value)
 
-        return self.with_arguments({name: part(value) for name, value in self.arguments.items()})
+        return replace(self, arguments={name: part(value) for name, value in self.arguments.items()})
 
     def same_condition(self, other: "Call") -> bool:
         """Whether all but latent and timestep is equal, so that an answer to one answers the other."""
         if self.arguments.keys() != other.arguments.keys():
             return False
-        mine, my_tree = pytree.tree_flatten(self.condition())
-        theirs, their_tree = pytree.tree_flatten(other.condition())
-        if my_tree != their_tree or len(mine) != len(theirs):
-            return False
         untouched = self.versions == other.versions
-        return all(_equal(a, b, same_version=untouched) for a, b in zip(mine, theirs, strict=True))
+        return all(
+            _equal(value, other.arguments[name], untouched=untouched)
+            for name, value in self.arguments.items()
+            if name not in (self.latent, TIMESTEP_NAME)
+        )
 
     def signature(self) -> tuple[Any, ...]:
         """A hashable description: structure, shapes and dtypes, and the values of what is no tensor."""
@@ -130,31 +140,40 @@ class Call:
 
     def tensors(self) -> list[Tensor]:
         """Every real tensor among the arguments."""
-        return [leaf for leaf in _tensors(dict(self.arguments)) if not isinstance(leaf, Deferred)]
-
-    def condition(self) -> dict[str, Any]:
-        """The arguments other than latent and timestep."""
-        return {k: v for k, v in self.arguments.items() if k not in (self.latent, TIMESTEP_NAME)}
+        return [leaf for leaf in tensors_in(self.arguments) if not isinstance(leaf, Deferred)]
 
 
-def _tensors(value: Any) -> list[Tensor]:
-    return [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, Tensor)]
+def tensors_in(value: Any) -> list[Tensor]:
+    """The tensors in nested mappings and sequences, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        return [tensor for part in value.values() for tensor in tensors_in(part)]
+    if isinstance(value, list | tuple):
+        return [tensor for part in value for tensor in tensors_in(part)]
+    return []
 
 
 def _versions(arguments: Mapping[str, Any], latent: str) -> tuple[int, ...]:
-    conditions = {k: v for k, v in arguments.items() if k not in (latent, TIMESTEP_NAME)}
-    return tuple(0 if leaf.is_inference() else leaf._version for leaf in _tensors(conditions))  # noqa: SLF001 -- autograd's own counter
+    condition = [value for name, value in arguments.items() if name not in (latent, TIMESTEP_NAME)]
+    return tuple(0 if t.is_inference() else t._version for t in tensors_in(condition))  # noqa: SLF001 -- autograd's own
 
 
-def _equal(a: Any, b: Any, *, same_version: bool) -> bool:
-    if a is b and (same_version or not isinstance(a, Tensor)):
-        return True
+def _equal(a: Any, b: Any, *, untouched: bool) -> bool:
+    """Equality of two arguments; one and the same tensor is equal to itself only while `untouched`."""
     if isinstance(a, Deferred) or isinstance(b, Deferred):
         return isinstance(a, Deferred) and isinstance(b, Deferred) and a.slot == b.slot
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a is not b and a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)
     if isinstance(a, Tensor) or isinstance(b, Tensor):
-        return False
+        if a is b:
+            return untouched
+        both = isinstance(a, Tensor) and isinstance(b, Tensor)
+        return both and a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(
+            _equal(value, b[key], untouched=untouched) for key, value in a.items()
+        )
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(_equal(x, y, untouched=untouched) for x, y in zip(a, b, strict=True))
     return bool(a == b)
 
 

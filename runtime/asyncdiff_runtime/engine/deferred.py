@@ -61,7 +61,7 @@ class Deferred(Tensor):
         """The real tensor."""
         return self.source.outputs()[self.slot]
 
-    def __repr__(self, **_: Any) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # -- torch names it Any
         return f"Deferred(slot={self.slot}, shape={tuple(self.shape)})"
 
     @classmethod

@@ -76,10 +76,17 @@ class Executor:
                 f"{request.rows}-row input, so it cannot be split. Set guidance_split=False."
             )
         groups = self.layout.groups
-        whole, apart = (
-            self._exchange(stamp, [[request]], Frame.of([form], divide([request.rows], groups, whole=cut)))
-            for cut in (True, False)
+        whole = self._exchange(
+            stamp, [[request]], Frame.of([form], divide([request.rows], groups, whole=True))
         )
+        try:
+            frame = Frame.of([form], divide([request.rows], groups, whole=False))
+            apart = self._exchange(stamp, [[request]], frame)
+        except Exception as error:
+            raise SplitRefused(
+                f"The denoiser cannot evaluate some of its {request.rows} rows without the others ({error}). "
+                f"Set guidance_split=False."
+            ) from error
         found, allowed = difference(apart[0][0], whole[0][0]), tolerance(request.call.x.dtype)
         if not found <= allowed:
             raise SplitRefused(

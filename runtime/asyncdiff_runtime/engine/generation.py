@@ -4,15 +4,15 @@ Nothing here outlives the pipeline call it belongs to, so nothing leaks from one
 """
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .errors import LookaheadRefused
 from .evaluations import Evaluations
-from .report import Tally
+from .report import Mismatch, Tally
 from .request import Companion, OutputShape, Request
 from .timesteps import TimestepArguments, Timesteps
 from .trajectory import Trajectory
@@ -34,7 +34,7 @@ class Branch:
         table: the generation's evaluations; None where nothing is to be foretold.
         data_deviation: standard deviation of clean latents.
         last: the request of the latest evaluation and its index.
-        joins: its latents were those of the evaluation's first branch, so both can be asked at once.
+        joins: its latent and timestep were those of the evaluation's first branch, so both can be asked at once.
         steady: the latest request's conditions were those of the one before.
         prepared: answers made ahead, by evaluation.
         observed: true requests recorded so far.
@@ -53,12 +53,19 @@ class Branch:
 
     def observe(self, position: int, request: Request, timesteps: Timesteps, leader: Request | None) -> None:
         """Records the true request of an evaluation; `leader` is that of the evaluation's first branch."""
-        self.steady = self.last is not None and self.last.same_condition(request)
+        self.steady = self.last is not None and request.follows(self.last)
+        if not self.steady:
+            self.prepared.clear()
         if self.last is None or len(self.last.calls) != len(request.calls):
             self._timesteps = tuple(timesteps.arguments(call.timestep, position) for call in request.calls)
-            self.joins = leader is not None and _same_latents(leader, request)
+            self.joins = leader is not None and _same_inputs(leader, request)
             if self.table is not None:
                 self._trajectories = tuple(Trajectory(self.table, self.data_deviation) for _ in request.calls)
+        else:
+            self._timesteps = tuple(
+                known and known.narrowed(call.timestep, position)
+                for known, call in zip(self._timesteps, request.calls, strict=True)
+            )
         for trajectory, call in zip(self._trajectories, request.calls, strict=False):
             trajectory.observe(position, call.x)
         self.last, self.last_position = request, position
@@ -90,45 +97,42 @@ class Branch:
     def foretold(self, request: Request, position: int) -> Request:
         """`request` at the inputs foretold for evaluation `position`."""
         xs = [trajectory.predict(position) for trajectory in self._trajectories]
-        return request.at(xs, self._arguments(request, position))
+        timesteps = [
+            call.timestep if known is None else known.at(position, call.timestep)
+            for known, call in zip(self._timesteps, request.calls, strict=True)
+        ]
+        return request.at(xs, timesteps)
 
-    def joined(self, leader: Request, position: int) -> Request:
-        """What this branch is expected to ask at `position`, where the first branch asks `leader`."""
+    def joined(self, leader: Request) -> Request:
+        """What this branch is expected to ask where the first branch asks `leader`."""
         assert self.last is not None
-        arguments = self._arguments(self.last, position)
-        if any(known is None for known in self._timesteps):
-            arguments = [call.timestep for call in leader.calls]
-        return self.last.at([call.x for call in leader.calls], arguments)
+        return self.last.at([call.x for call in leader.calls], [call.timestep for call in leader.calls])
 
     def settle(
         self, prepared: Prepared, request: Request, position: int, tolerance: float
-    ) -> tuple[Any, float | None]:
+    ) -> tuple[Any, Mismatch]:
         """The prepared answer, corrected, if it may be used for the true request.
 
+        A tolerance of infinity uses it without looking: nothing then waits for the device.
+
         Returns:
-            the answer or None, and the mismatch or None if the conditions have changed.
+            the answer or None, and the mismatch, which may still be on its way from the device.
         """
-        if not prepared.request.same_condition(request):
-            return None, None
         if not self._trajectories:
             return (prepared.output, 0.0) if _same_latents(prepared.request, request) else (None, None)
         trajectory, x, foretold = self._trajectories[-1], request.call.x, prepared.request.call.x
         if x is foretold:
             return prepared.output, 0.0
         leaves, tree = pytree.tree_flatten(prepared.output)
-        mismatch = float(trajectory.mismatch(position, x, foretold, leaves[0]))
-        if not mismatch <= tolerance:
-            return None, mismatch
-        if mismatch == 0.0:
-            return prepared.output, mismatch
+        mismatch = trajectory.mismatch(position, x, foretold, leaves[0])
+        if tolerance < inf:
+            found = float(mismatch)
+            if not found <= tolerance:
+                return None, found
+            if found == 0.0:
+                return prepared.output, found
         corrected = trajectory.corrected(position, x, foretold, leaves[0])
         return pytree.tree_unflatten([corrected], tree), mismatch
-
-    def _arguments(self, request: Request, position: int) -> list[Any]:
-        return [
-            call.timestep if known is None else known.at(position, _as_tensor(call.timestep, known))
-            for known, call in zip(self._timesteps, request.calls, strict=True)
-        ]
 
 
 @dataclass(eq=False)
@@ -186,12 +190,16 @@ class Generation:
         ]
 
 
+def _same_inputs(one: Request, other: Request) -> bool:
+    """Equal latents at equal timesteps."""
+    pairs = zip(one.calls, other.calls, strict=False)
+    return _same_latents(one, other) and all(
+        torch.equal(torch.as_tensor(a.timestep), torch.as_tensor(b.timestep)) for a, b in pairs
+    )
+
+
 def _same_latents(one: Request, other: Request) -> bool:
     if len(one.calls) != len(other.calls):
         return False
     pairs = [(a.x, b.x) for a, b in zip(one.calls, other.calls, strict=True)]
     return all(a is b or (a.shape == b.shape and torch.equal(a, b)) for a, b in pairs)
-
-
-def _as_tensor(argument: Any, known: TimestepArguments) -> Tensor:
-    return argument if isinstance(argument, Tensor) else known.values[0]

@@ -5,7 +5,7 @@ from typing import Any
 from diffusers.hooks.hooks import BaseState, HookRegistry, ModelHook, StateManager
 from torch import nn
 
-from .call import Call, Forward
+from .call import Call, Forward, Parameters
 from .session import Session
 
 HOOK_NAME = "asyncdiff"
@@ -43,13 +43,14 @@ class EngineHook(ModelHook):
     def __init__(
         self, module: nn.Module, name: str, session: Session, *, companion: bool, forward: Forward
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # -- diffusers is untyped
         self.module = module
         self.name = name
         self.session = session
         self.companion = companion
         self.evaluate = forward
         self.context = _ContextName()
+        self.parameters = Parameters.of(forward)
         self._copy: nn.Module | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "EngineHook":
@@ -67,7 +68,7 @@ class EngineHook(ModelHook):
         """Answers the call."""
         if self._copy is not None:
             return type(self._copy).forward(self._copy, *args, **kwargs)
-        call = Call.bind(self.evaluate, args, kwargs)
+        call = Call.of(self.evaluate, self.parameters.named(args, kwargs))
         if self.companion:
             return self.session.defer(self.name, call)
         return self.session.denoise(self.name, self.context.name, call)

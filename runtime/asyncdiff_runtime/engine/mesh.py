@@ -18,6 +18,7 @@ from torch import Tensor
 from .errors import LayoutError, RankFailed, RanksDiverged, RankTimeout
 
 _HEADER = 4  # int64 words: failed, generation, evaluation, checksum
+_CUT_OFF = ("timed out", "timeout", "connection", "closed")  # how gloo tells of a peer that is gone or late
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,9 @@ class Mesh:
             return [payload]
         head = stamp.encoded(self.device)
         mine = torch.cat([head.view(torch.uint8), payload])
-        everyone = mine.new_empty(self.world, mine.numel())
-        self._all_gather(everyone, mine, stamp)
+        gathered = mine.new_empty(self.world * mine.numel())
+        self._all_gather(gathered, mine, stamp)
+        everyone = gathered.view(self.world, -1)
         split = _HEADER * 8
         self._unread = _Headers.read(everyone[:, :split].contiguous().view(torch.int64), self.rank)
         if stamp.failed or self.device.type != "cuda":
@@ -164,6 +166,8 @@ class Mesh:
             assert work is not None
             work.wait(timedelta(seconds=self.timeout_seconds))
         except RuntimeError as error:
+            if not any(word in str(error).lower() for word in _CUT_OFF):
+                raise
             raise RankTimeout(
                 f"Rank {self.rank} waited for the other {self.world - 1} ranks at {stamp} and was cut off after "
                 f"{perf_counter() - began:.0f} s ({error}). A rank died, or left the sampling loop on its own: "

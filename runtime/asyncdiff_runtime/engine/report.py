@@ -3,6 +3,11 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from torch import Tensor
+
+Mismatch = float | Tensor | None
+"""A relative distance, perhaps still on its device; None where there was nothing to compare."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
@@ -50,7 +55,7 @@ class Tally:
     accepted: int = 0
     rejected: int = 0
     waiting_seconds: float = 0.0
-    mismatch: dict[int, float | None] = field(default_factory=dict)
+    mismatch: dict[int, Mismatch] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -62,7 +67,7 @@ class Tally:
         """An evaluation has begun."""
         self.mismatch.setdefault(evaluation, None)
 
-    def settle(self, evaluation: int, mismatch: float | None, *, accepted: bool) -> None:
+    def settle(self, evaluation: int, mismatch: Mismatch, *, accepted: bool) -> None:
         """A prediction made ahead was used or not; `mismatch` is None if its conditions had changed."""
         self.mismatch[evaluation] = mismatch
         self.accepted += accepted
@@ -84,7 +89,11 @@ class Tally:
             accepted=self.accepted,
             rejected=self.rejected,
             unused=self.foretold - self.accepted - self.rejected,
-            mismatch=tuple(self.mismatch[index] for index in sorted(self.mismatch)),
+            mismatch=tuple(_number(self.mismatch[index]) for index in sorted(self.mismatch)),
             waiting_seconds=self.waiting_seconds,
             notes=tuple(self.notes),
         )
+
+
+def _number(mismatch: Mismatch) -> float | None:
+    return None if mismatch is None else float(mismatch)

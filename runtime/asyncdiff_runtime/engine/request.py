@@ -59,7 +59,7 @@ class Companion:
         return pytree.tree_unflatten(leaves, shape.tree)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Request:
     """The denoiser's call and those of its companions; the answer is the denoiser's output.
 
@@ -70,10 +70,13 @@ class Request:
 
     call: Call
     companions: tuple[Companion, ...] = ()
+    _signature: tuple[Any, ...] | None = None
 
     @classmethod
     def of(cls, call: Call, pending: Sequence[Companion]) -> "Request":
         """Joins a denoiser's call with those of the `pending` companions whose output it was given."""
+        if not pending:
+            return cls(call)
         given = {
             id(tensor): (companion, slot)
             for companion in pending
@@ -110,7 +113,9 @@ class Request:
 
     def at(self, xs: Sequence[Tensor], timesteps: Sequence[Any]) -> "Request":
         """The same request at other latents and timesteps, one of each a call."""
-        return self._with([call.at(x, t) for call, x, t in zip(self.calls, xs, timesteps, strict=True)])
+        moved = self._with([call.at(x, t) for call, x, t in zip(self.calls, xs, timesteps, strict=True)])
+        moved._signature = self._signature  # noqa: SLF001 -- the same class: shapes and conditions stay
+        return moved
 
     def take(self, start: int, stop: int) -> "Request":
         """The rows `start` to `stop`."""
@@ -126,7 +131,16 @@ class Request:
 
     def signature(self) -> tuple[Any, ...]:
         """A hashable description of all calls."""
-        return tuple(call.signature() for call in self.calls)
+        if self._signature is None:
+            self._signature = tuple(call.signature() for call in self.calls)
+        return self._signature
+
+    def follows(self, earlier: "Request") -> bool:
+        """As `same_condition`; a request that follows an earlier one of the same shape has its signature."""
+        same = self.same_condition(earlier)
+        if same and all(a.x.shape == b.x.shape for a, b in zip(self.calls, earlier.calls, strict=True)):
+            self._signature = earlier._signature  # noqa: SLF001 -- the same class
+        return same
 
     def _with(self, calls: Sequence[Call]) -> "Request":
         """The same request with other calls; placeholders are bound to the new companions."""

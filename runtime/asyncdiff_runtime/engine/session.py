@@ -102,10 +102,10 @@ class Session:
             leads and not isinstance(self.strategy, Data) and (ahead > 1 or self.executor.layout.groups > 1)
         )
         followers = generation.followers(key) if joins else []
-        grid = [[request, *(follower.joined(request, position) for follower in followers)]]
+        grid = [[request, *(follower.joined(request) for follower in followers)]]
         for index in range(position + 1, position + ahead):
             foretold = branch.foretold(request, index)
-            grid.append([foretold, *(follower.joined(foretold, index) for follower in followers)])
+            grid.append([foretold, *(follower.joined(foretold) for follower in followers)])
         if leads:
             self._remark_on_idle_groups(generation, grid[0])
             generation.tally.rounds += 1

@@ -56,10 +56,15 @@ def divide(rows: Sequence[int], groups: int, *, whole: bool) -> list[list[Part]]
 
 @dataclass(frozen=True, eq=False)
 class OutputForm:
-    """Structure, shapes and dtypes of a request's output, so that ranks that did not make it can hold it."""
+    """Structure and layout of a request's output, so that ranks that did not make it can hold it.
+
+    Strides are kept: a pipeline that sums over a prediction (to rescale guidance, say) would add up in
+    another order over another memory layout.
+    """
 
     tree: pytree.TreeSpec
     shapes: tuple[torch.Size, ...]
+    strides: tuple[tuple[int, ...], ...]
     dtypes: tuple[torch.dtype, ...]
     rows: int
 
@@ -67,7 +72,13 @@ class OutputForm:
     def of(cls, output: Any, rows: int) -> "OutputForm":
         """The form of an output of a request with `rows` rows."""
         leaves, tree = pytree.tree_flatten(output)
-        return cls(tree, tuple(leaf.shape for leaf in leaves), tuple(leaf.dtype for leaf in leaves), rows)
+        return cls(
+            tree,
+            tuple(leaf.shape for leaf in leaves),
+            tuple(leaf.stride() for leaf in leaves),
+            tuple(leaf.dtype for leaf in leaves),
+            rows,
+        )
 
     def by_row(self) -> bool:
         """Whether every tensor of the output can be cut into the request's rows."""
@@ -103,10 +114,10 @@ class OutputForm:
 
     def join(self, parts: Sequence[Sequence[Tensor]]) -> Any:
         """The whole output from the tensors of its parts, in order of their rows."""
-        leaves = [
-            torch.cat(tensors) if len(parts) > 1 else tensors[0].clone()
-            for tensors in zip(*parts, strict=True)
-        ]
+        leaves = []
+        for shape, stride, tensors in zip(self.shapes, self.strides, zip(*parts, strict=True), strict=True):
+            whole = torch.empty_strided(shape, stride, dtype=tensors[0].dtype, device=tensors[0].device)
+            leaves.append(torch.cat(tensors, out=whole) if len(tensors) > 1 else whole.copy_(tensors[0]))
         return pytree.tree_unflatten(leaves, self.tree)
 
 

@@ -27,7 +27,8 @@ class Lookahead:
     """Evaluations of one round, run side by side."""
 
     tolerance: float = 0.03
-    """Largest |x − x̂| / (σ·|noise|) at which a foretold evaluation is used; 0 accepts none but perfect ones."""
+    """Largest |x − x̂| / (σ·|noise|) at which a foretold evaluation is used: 0 accepts none but perfect ones,
+    infinity accepts all without waiting for the comparison."""
 
     warmup: int = 3
     """Evaluations at the start that are exact, at least 1."""

@@ -21,19 +21,34 @@ _FORMS: tuple[_Form, ...] = (
     lambda t, dtype: (t / 1000).to(dtype),
     lambda t, dtype: (1000 - t).to(dtype) / 1000,
     lambda t, dtype: ((1000 - t) / 1000).to(dtype),
+    lambda t, dtype: 1 - t.to(dtype) / 1000,
+    lambda t, dtype: (1 - t / 1000).to(dtype),
 )
 
 
 @dataclass(frozen=True, eq=False)
 class TimestepArguments:
-    """The denoiser's timestep argument at every evaluation, as one row a scheduler timestep."""
+    """The denoiser's timestep argument at every evaluation, as one row a scheduler timestep.
 
-    values: Tensor
+    Attributes:
+        candidates: one table for each form that agrees with all arguments seen so far; forms that agree at one
+            evaluation can differ in the last bit at the next.
+    """
 
-    def at(self, index: int, like: Tensor) -> Tensor:
+    candidates: tuple[Tensor, ...]
+
+    def at(self, index: int, like: Any) -> Tensor:
         """The argument of evaluation `index`, in the shape of `like`."""
-        value = self.values[index]
-        return value if value.shape == like.shape else value.expand(like.shape)
+        value = self.candidates[0][index]
+        return value.expand(like.shape) if isinstance(like, Tensor) and value.shape != like.shape else value
+
+    def narrowed(self, argument: Any, index: int) -> "TimestepArguments | None":
+        """Those forms that also give the `argument` of evaluation `index`; None if no form does."""
+        if len(self.candidates) == 1:
+            return self
+        value = _single(argument)
+        agreeing = tuple(v for v in self.candidates if value is not None and bool(v[index] == value))
+        return TimestepArguments(agreeing) if agreeing else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +111,9 @@ class Timesteps:
         if value is None:
             return None
         if isinstance(argument, Tensor) and argument.numel() == 1 and self._is_a_view(argument):
-            return TimestepArguments(self.tensor)
-        for form in _FORMS:
-            values = form(self.tensor.to(value.device), value.dtype)
-            if bool(values[index] == value):
-                return TimestepArguments(values)
-        return None
+            return TimestepArguments((self.tensor,))
+        tables = tuple(form(self.tensor.to(value.device), value.dtype) for form in _FORMS)
+        return TimestepArguments(tables).narrowed(argument, index)
 
     def _is_a_view(self, argument: Tensor) -> bool:
         storage = argument.untyped_storage().data_ptr()

@@ -37,6 +37,7 @@ class Trajectory:
     data_deviation: float = 1.0
     _first: Tensor | None = field(default=None, init=False)
     _constant: Tensor | None = field(default=None, init=False)
+    _compared: bool = field(default=False, init=False)
     _previous: _Point | None = field(default=None, init=False)
     _last: _Point | None = field(default=None, init=False)
 
@@ -47,12 +48,11 @@ class Trajectory:
 
     def observe(self, index: int, x: Tensor) -> None:
         """Records the true input `x` of evaluation `index`; another shape than before begins anew."""
-        if self._first is not None and self._first.shape != x.shape:
-            self._first = self._constant = self._previous = self._last = None
-        if self._first is None:
-            self._first = x.clone()
-        elif self._constant is None:
-            self._constant = constant_part(self._first, x)
+        if self._first is None or self._first.shape != x.shape:
+            self._first, self._compared = x.clone(), False
+            self._constant = self._previous = self._last = None
+        elif not self._compared:
+            self._constant, self._compared = constant_part(self._first, x), True
         sigma = self.table.sigmas[index]
         if self._last is not None and self._last.sigma != sigma:
             self._previous = self._last
