@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Iterator
-from functools import cache, wraps
+from functools import cache
 from typing import Any
 
 import pytest
 import torch
-from support.pipelines import SCHEDULERS, TABLE, TinyPipeline, tiny
+from support.pipelines import SCHEDULERS, TABLE, TinyPipeline, tensor, tiny
 
 # Schedulers of diffusers hand tensors to numpy functions, which numpy 2 takes only with a warning.
 pytestmark = [
@@ -19,6 +21,10 @@ pytestmark = [
 ]
 
 ROWS = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+PROMPTED = [row for row in TABLE if {"prompt", "prompt_embeds"} & row.call().keys()]
+LATENTS = ("hidden_states", "sample", "x")
+TEXT = ("encoder_hidden_states", "cap_feats")
+TIMESTEP = ("timestep", "t")
 NOTICEABLE = 0.02
 """Least change of an output, as a share of its spread, that no tolerance of a test would hide."""
 
@@ -48,31 +54,40 @@ def change(row: TinyPipeline, output: torch.Tensor) -> float:
     return float((output - usual(row.name)).std() / usual(row.name).std())
 
 
+def one_of(names: tuple[str, ...], arguments: dict[str, Any]) -> str:
+    """The one of several names under which denoisers take the same thing."""
+    return next(name for name in names if name in arguments)
+
+
 class Calls:
-    """Notes the rows of the batch of every call of the pipeline's denoisers, and counts the scheduler's steps."""
+    """Notes the arguments of every call of the pipeline's denoisers."""
 
     def __init__(self, pipe: Any, row: TinyPipeline) -> None:
-        self.rows: dict[str, list[int]] = {name: [] for name in row.denoisers}
-        self.evaluations = 0
+        self.arguments: dict[str, list[dict[str, Any]]] = {name: [] for name in row.denoisers}
         for name in row.denoisers:
             getattr(pipe, name).register_forward_pre_hook(self._noting(name), with_kwargs=True)
-        pipe.scheduler.step = self._counting(pipe.scheduler.step)
 
     def _noting(self, name: str) -> Any:
-        def note(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            latents = args[0] if args else kwargs.get("hidden_states", kwargs.get("sample"))
-            assert isinstance(latents, torch.Tensor)
-            self.rows[name].append(len(latents))
+        def note(denoiser: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            given = inspect.signature(denoiser.forward).bind(*args, **kwargs).arguments
+            self.arguments[name].append(dict(given))
 
         return note
 
-    def _counting(self, step: Any) -> Any:
-        @wraps(step)
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            self.evaluations += 1
-            return step(*args, **kwargs)
+    def rows(self) -> list[int]:
+        """Rows of the batch at each call."""
+        return [len(given[one_of(LATENTS, given)]) for calls in self.arguments.values() for given in calls]
 
-        return counted
+    def first_and_last(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The denoiser's first call and its last of as many rows."""
+        first = self.arguments[name][0]
+        key = one_of(LATENTS, first)
+        return first, [given for given in self.arguments[name] if len(given[key]) == len(first[key])][-1]
+
+    def evaluations(self) -> int:
+        """How many timesteps were visited."""
+        visited = [given[one_of(TIMESTEP, given)] for calls in self.arguments.values() for given in calls]
+        return len({float(timestep.max()) for timestep in visited})
 
 
 @ROWS
@@ -81,6 +96,11 @@ def test_the_same_seed_gives_the_same_output_from_another_build(row: TinyPipelin
     fresh = row.build()
     assert torch.equal(torch.random.get_rng_state(), before), "building drew from the global generator"
     assert torch.equal(row.result(fresh), usual(row.name))
+
+
+@ROWS
+def test_a_copied_pipeline_gives_the_same_output(row: TinyPipeline) -> None:
+    assert torch.equal(row.result(copy.deepcopy(built(row.name))), usual(row.name))
 
 
 @ROWS
@@ -101,7 +121,7 @@ def test_outputs_follow_the_seed(row: TinyPipeline) -> None:
     assert change(row, row.result(built(row.name), seed=1)) > NOTICEABLE
 
 
-@pytest.mark.parametrize("row", [row for row in TABLE if "prompt" in row.call()], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", PROMPTED, ids=lambda row: row.name)
 def test_outputs_follow_the_prompt(row: TinyPipeline) -> None:
     assert change(row, row.result(built(row.name), prompt=["a blue whale under the ice"])) > NOTICEABLE
 
@@ -111,28 +131,74 @@ def test_outputs_follow_the_guidance(row: TinyPipeline) -> None:
     assert change(row, row.result(built(row.name), guidance=2.0)) > NOTICEABLE
 
 
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        pytest.param(row, name, id=f"{row.name}-{name}")
+        for row in TABLE
+        for name in ("image", "mask_image", "control_image")
+        if name in row.call()
+    ],
+)
+def test_outputs_follow_every_image(row: TinyPipeline, name: str) -> None:
+    given = row.call()[name]
+    negative = [1 - each for each in given] if isinstance(given, list) else 1 - given
+    assert change(row, row.result(built(row.name), **{name: negative})) > NOTICEABLE
+
+
+@ROWS
+def test_predictions_follow_latents_timestep_and_text(row: TinyPipeline) -> None:
+    pipe = row.build()
+    calls = Calls(pipe, row)
+    row.result(pipe)
+    for name in row.denoisers:
+        first, last = calls.first_and_last(name)
+        latents, timestep, text = (one_of(names, first) for names in (LATENTS, TIMESTEP, TEXT))
+        before = predicted(pipe, name, first)
+        for changed in (
+            {latents: last[latents]},
+            {timestep: last[timestep]},
+            {text: turned(first[text])},
+        ):
+            after = predicted(pipe, name, first | changed)
+            assert (after - before).std() / before.std() > NOTICEABLE, changed.keys()
+
+
+def turned(embeddings: Any) -> Any:
+    """The embeddings with their channels in reverse."""
+    return [each.flip(-1) for each in embeddings] if isinstance(embeddings, list) else embeddings.flip(-1)
+
+
+@torch.no_grad()
+def predicted(pipe: Any, denoiser: str, arguments: dict[str, Any]) -> torch.Tensor:
+    """What the denoiser predicts when called so."""
+    return tensor(getattr(pipe, denoiser)(**arguments)[0])
+
+
 @ROWS
 def test_denoisers_are_called_as_the_row_says(row: TinyPipeline) -> None:
     pipe = row.build()
     calls = Calls(pipe, row)
     row.result(pipe, batch=2)
-    made = [rows for name in row.denoisers for rows in calls.rows[name]]
+    assert all(calls.arguments.values()), "a denoiser was never called"
+    made = calls.rows()
     assert max(made) == 2 * row.rows
-    assert all(calls.rows.values()), "a denoiser was never called"
     if row.varying:
-        assert calls.evaluations < len(made) < calls.evaluations * row.branches
+        assert calls.evaluations() < len(made) < calls.evaluations() * row.branches
     else:
-        assert len(made) == calls.evaluations * row.branches
+        assert len(made) == calls.evaluations() * row.branches
 
 
 @pytest.mark.parametrize(
     ("row", "name"),
     [pytest.param(row, name, id=f"{row.name}-{name}") for row in TABLE for name in row.schedulers],
 )
-def test_every_scheduler_of_the_row_gives_finite_outputs(row: TinyPipeline, name: str) -> None:
-    pipe = row.build()
-    pipe.scheduler = SCHEDULERS[name](pipe.scheduler.config)
-    output = row.result(pipe, steps=4)
+def test_every_scheduler_of_the_row_gives_finite_outputs(
+    row: TinyPipeline, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = built(row.name)
+    monkeypatch.setattr(pipe, "scheduler", SCHEDULERS[name](pipe.scheduler.config))
+    output = row.result(pipe, steps=3)
     assert output.isfinite().all()
     assert output.std() < 1000
 

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from support.pipelines import controlnet, flux, sd3, sdxl, stable_diffusion, video_unets, wan
+from support.pipelines import (
+    controlnet,
+    flux,
+    image_transformers,
+    sd3,
+    sdxl,
+    stable_diffusion,
+    video_transformers,
+    video_unets,
+    wan,
+)
 from support.pipelines.row import PROMPTS, Calling, TinyPipeline, tensor
 from support.pipelines.schedulers import FLOW, FLOW_GIVEN_SIGMAS, NOISE, SCHEDULERS, SECOND_ORDER, STOCHASTIC
 
@@ -19,7 +29,9 @@ TABLE: Final[tuple[TinyPipeline, ...]] = (
     *video_unets.ROWS,
     *sd3.ROWS,
     *flux.ROWS,
+    *image_transformers.ROWS,
     *wan.ROWS,
+    *video_transformers.ROWS,
 )
 
 __all__ = [

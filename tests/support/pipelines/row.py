@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -61,8 +61,13 @@ class TinyPipeline:
     """What is peculiar: parts of the input that stay the same, scaled timesteps, calls that skip."""
 
     def result(self, pipe: Pipeline, **call: Any) -> torch.Tensor:
-        """Runs the pipeline as `call(**call)` says and gives its output, float32 on CPU, one sample a row."""
-        return tensor(pipe(**self.call(**call))[0])
+        """Runs the pipeline as `call(**call)` says and gives its output, float32 on CPU, one sample a row.
+
+        The global generator, from which some pipelines draw in passing, is seeded too and left as it was.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(call.get("seed", 0))
+            return tensor(pipe(**self.call(**call))[0])
 
 
 def tensor(output: Any) -> torch.Tensor:
@@ -90,6 +95,9 @@ class Calling:
     prompted: bool = True
     """Whether prompts are given."""
 
+    embed: Callable[[Sequence[str]], torch.Tensor] | None = None
+    """Makes prompts into the embeddings that are given in their place; None gives the prompts themselves."""
+
     inputs: Callable[[int], Mapping[str, Any]] = lambda _: {}
     """Images and masks for a batch of that many samples."""
 
@@ -108,7 +116,13 @@ class Calling:
             arguments["negative_prompt"] = ["blurry, low quality"] * batch
         for name, default in self.guidance.items():
             arguments[name] = default if guidance is None else guidance
-        return arguments | overrides
+        return self._embedded(arguments | overrides)
+
+    def _embedded(self, arguments: Arguments) -> Arguments:
+        if self.embed is None:
+            return arguments
+        texts = {name: arguments.pop(name) for name in ("prompt", "negative_prompt") if name in arguments}
+        return arguments | {f"{name}_embeds": self.embed(prompts) for name, prompts in texts.items()}
 
 
 def quiet(pipe: Pipeline) -> Pipeline:

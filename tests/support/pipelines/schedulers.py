@@ -37,7 +37,8 @@ _FLOW: Final[Mapping[str, Factory]] = {
     "flow-unipc": _of("UniPCMultistepScheduler", prediction_type="flow_prediction", use_flow_sigmas=True),
     "flow-dpm++": _of("DPMSolverMultistepScheduler", prediction_type="flow_prediction", use_flow_sigmas=True),
 }
-SCHEDULERS: Final[Mapping[str, Factory]] = MappingProxyType({**_NOISE, **_FLOW})
+_OWN: Final[Mapping[str, Factory]] = {"cogvideo-ddim": _of("CogVideoXDDIMScheduler")}
+SCHEDULERS: Final[Mapping[str, Factory]] = MappingProxyType({**_NOISE, **_FLOW, **_OWN})
 """Makes the scheduler of that name from another's configuration: `SCHEDULERS["heun"](pipe.scheduler.config)`."""
 
 NOISE: Final = tuple(_NOISE)
@@ -46,8 +47,8 @@ NOISE: Final = tuple(_NOISE)
 FLOW: Final = tuple(_FLOW)
 """Names of the schedulers of flow models."""
 
-FLOW_GIVEN_SIGMAS: Final = tuple(name for name in FLOW if name != "flow-heun")
-"""Those that take their sigmas from the pipeline, as FLUX and Qwen-Image ask; Heun has no such argument."""
+FLOW_GIVEN_SIGMAS: Final = ("flow-euler", "flow-unipc")
+"""Those that take their sigmas from the pipeline, as FLUX and most of its kin ask."""
 
 STOCHASTIC: Final = ("ddpm", "euler-ancestral", "dpm++sde", "lcm")
 """Those that draw noise at each step."""

@@ -14,7 +14,7 @@ from support.pipelines.schedulers import NOISE, noise_scheduler
 from support.pipelines.stable_diffusion import parts
 from support.pipelines.weights import seeded
 
-_FRAMES: Final = {"num_frames": 4}
+_FRAMES: Final = {"num_frames": 3}
 _TIME_IDS: Final = 3
 _TIME_WIDTH: Final = 32
 
@@ -31,7 +31,7 @@ def _video_unet(*, seed: int) -> Any:
             num_attention_heads=(2, 4),
             addition_time_embed_dim=_TIME_WIDTH,
             projection_class_embeddings_input_dim=_TIME_IDS * _TIME_WIDTH,
-            num_frames=4,
+            num_frames=3,
         ),
         seed,
     )

@@ -8,7 +8,7 @@ import diffusers
 
 from support.pipelines import text
 from support.pipelines.autoencoders import wan_autoencoder
-from support.pipelines.pictures import LATENT
+from support.pipelines.pictures import LATENT, pictures
 from support.pipelines.row import Calling, Pipeline, TinyPipeline, quiet
 from support.pipelines.schedulers import FLOW, flow_scheduler
 from support.pipelines.weights import seeded
@@ -44,6 +44,16 @@ def parts(*, seed: int) -> dict[str, Any]:
     }
 
 
+def _image_to_video() -> Pipeline:
+    mine = parts(seed=710)
+    mine["transformer"] = transformer(seed=715, in_channels=16 + 4 + 16)
+    return quiet(diffusers.WanImageToVideoPipeline(**mine))
+
+
+def _token_timesteps() -> Pipeline:
+    return quiet(diffusers.WanPipeline(**parts(seed=720), expand_timesteps=True))
+
+
 def _one_transformer() -> Pipeline:
     return quiet(diffusers.WanPipeline(**parts(seed=70)))
 
@@ -53,29 +63,44 @@ def _two_transformers() -> Pipeline:
     return quiet(diffusers.WanPipeline(**parts(seed=80), transformer_2=second, boundary_ratio=0.875))
 
 
+def _row(
+    name: str, build: Any, notes: str, call: Calling | None = None, second: bool = False
+) -> TinyPipeline:
+    return TinyPipeline(
+        name=name,
+        family="wan",
+        build=build,
+        call=call or Calling(fixed=_FIXED, guidance=_GUIDANCE),
+        denoisers=("transformer", "transformer_2") if second else ("transformer",),
+        schedulers=FLOW,
+        branches=2,
+        rows=1,
+        guided=True,
+        notes=f"cache contexts cond and uncond; {notes}",
+    )
+
+
+_GUIDANCE: Final = {"guidance_scale": 5.0}
+
 ROWS: Final = (
-    TinyPipeline(
-        name="wan",
-        family="wan",
-        build=_one_transformer,
-        call=Calling(fixed=_FIXED, guidance={"guidance_scale": 5.0}),
-        denoisers=("transformer",),
-        schedulers=FLOW,
-        branches=2,
-        rows=1,
-        guided=True,
-        notes="cache contexts cond and uncond",
+    _row("wan", _one_transformer, "each with its own text"),
+    _row(
+        "wan-two-transformers",
+        _two_transformers,
+        "transformer down to timestep 875, transformer_2 below",
+        second=True,
     ),
-    TinyPipeline(
-        name="wan22",
-        family="wan",
-        build=_two_transformers,
-        call=Calling(fixed=_FIXED, guidance={"guidance_scale": 5.0}),
-        denoisers=("transformer", "transformer_2"),
-        schedulers=FLOW,
-        branches=2,
-        rows=1,
-        guided=True,
-        notes="transformer down to timestep 875, transformer_2 below; both call cond, then uncond",
+    _row(
+        "wan-image-to-video",
+        _image_to_video,
+        "channels 16 to 35 stay the same: mask, then latents of the one image for all",
+        Calling(
+            fixed=_FIXED,
+            guidance=_GUIDANCE,
+            # The pipeline reads text only where ftfy is installed, which it imports if it can and needs in any case.
+            embed=lambda prompts: text.embedded(prompts, length=48),
+            inputs=lambda _: {"image": pictures(1, side=64)},
+        ),
     ),
+    _row("wan-token-timesteps", _token_timesteps, "the timestep argument has a number for each token"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -18,7 +19,9 @@ def seeded(make: Callable[[], Any], seed: int) -> Any:
     that a wrong timestep or a lost residual would change nothing. Here matrices are normal with variance 1 / fan-in,
     norm scales lie around one, biases around zero. The global random state is left as it was.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # Chroma and FLUX's ControlNet import it from where diffusers itself no longer wants it.
+        warnings.filterwarnings("ignore", "`FluxPosEmbed` is deprecated", FutureWarning)
         module = make()
     redraw(module, seed)
     return module.eval().requires_grad_(False)
