@@ -39,6 +39,8 @@ def main() -> None:
     run.add_argument("--controllers", action="store_true", help="with the controllers and the scheduler")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # A shell without job control starts what it puts into the background with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with contextlib.suppress(KeyboardInterrupt):
             if arguments.command == "build":
