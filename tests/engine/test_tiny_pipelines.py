@@ -6,11 +6,13 @@ import copy
 import inspect
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import torch
-from support.pipelines import SCHEDULERS, TABLE, TinyPipeline, tensor, tiny
+from support.pipelines import SCHEDULERS, TABLE, TinyPipeline, quiet, tensor, tiny
 
 # Schedulers of diffusers hand tensors to numpy functions, which numpy 2 takes only with a warning.
 pytestmark = [
@@ -101,6 +103,13 @@ def test_the_same_seed_gives_the_same_output_from_another_build(row: TinyPipelin
 @ROWS
 def test_a_copied_pipeline_gives_the_same_output(row: TinyPipeline) -> None:
     assert torch.equal(row.result(copy.deepcopy(built(row.name))), usual(row.name))
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl", "sd3", "flux", "wan", "controlnets", "animatediff"])
+def test_a_saved_pipeline_loads_and_gives_the_same_output(name: str, tmp_path: Path) -> None:
+    built(name).save_pretrained(tmp_path)
+    loaded = quiet(diffusers.DiffusionPipeline.from_pretrained(tmp_path))
+    assert torch.equal(tiny(name).result(loaded), usual(name))
 
 
 @ROWS

@@ -1,7 +1,8 @@
 """Pipelines of diffusers at tiny size, made in code: real classes, seeded weights, nothing downloaded.
 
 `TABLE` has a row for each; a new pipeline is one more row. `tiny("sdxl").build()` gives a fresh one and
-`tiny("sdxl").result(pipe, seed=1, batch=3)` its output.
+`tiny("sdxl").result(pipe, seed=1, batch=3)` its output. Pipelines can be copied, and saved
+to a folder and loaded again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from support.pipelines import (
     video_unets,
     wan,
 )
-from support.pipelines.row import PROMPTS, Calling, TinyPipeline, tensor
+from support.pipelines.row import PROMPTS, Calling, TinyPipeline, quiet, tensor
 from support.pipelines.schedulers import FLOW, FLOW_GIVEN_SIGMAS, NOISE, SCHEDULERS, SECOND_ORDER, STOCHASTIC
 
 TABLE: Final[tuple[TinyPipeline, ...]] = (
@@ -45,6 +46,7 @@ __all__ = [
     "TABLE",
     "Calling",
     "TinyPipeline",
+    "quiet",
     "tensor",
     "tiny",
 ]
