@@ -24,8 +24,8 @@ PLANS = {
 }
 SPLIT_REFUSED = {"sd-perturbed-attention"}
 """Its attention reads the rows of a batch together."""
-LOOKAHEAD_REFUSED = {"ltx2"}
-"""It predicts video and audio at each evaluation."""
+LOOKAHEAD_REFUSED = {"ltx2", "lumina"}
+"""They predict two things at each evaluation, or count time backwards."""
 REFUSED = {"z-image"}
 """It hands its latents over as a list."""
 

@@ -87,6 +87,11 @@ class Branch:
                 "The denoiser's timestep argument is no known function of the scheduler's timesteps (it may differ "
                 "from token to token), so it cannot be made for evaluations to come. Use Exact()."
             )
+        if any(arguments is not None and arguments.backward for arguments in self._timesteps):
+            raise LookaheadRefused(
+                "The denoiser counts time from noise to picture, against its scheduler, and its prediction has the "
+                "opposite sign: how to correct it is not known. Use Exact()."
+            )
         leaves = pytree.tree_leaves(output)
         if len(leaves) != 1:
             raise LookaheadRefused(

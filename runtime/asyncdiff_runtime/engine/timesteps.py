@@ -5,7 +5,7 @@ its scheduler's timesteps anew, so another `timesteps` tensor is another generat
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,15 +15,18 @@ _Form = Callable[[Tensor, torch.dtype], Tensor]
 
 # How pipelines turn a scheduler's timestep into the denoiser's argument. Several give the same number but
 # not the same bits, so each is tried against the argument that was really passed.
-_FORMS: tuple[_Form, ...] = (
+_FORWARD: tuple[_Form, ...] = (
     lambda t, dtype: t.to(dtype),
     lambda t, dtype: t.to(dtype) / 1000,
     lambda t, dtype: (t / 1000).to(dtype),
+)
+_BACKWARD: tuple[_Form, ...] = (
     lambda t, dtype: (1000 - t).to(dtype) / 1000,
     lambda t, dtype: ((1000 - t) / 1000).to(dtype),
     lambda t, dtype: 1 - t.to(dtype) / 1000,
     lambda t, dtype: (1 - t / 1000).to(dtype),
 )
+_FORMS = (*_FORWARD, *_BACKWARD)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +36,11 @@ class TimestepArguments:
     Attributes:
         candidates: one table for each form that agrees with all arguments seen so far; forms that agree at one
             evaluation can differ in the last bit at the next.
+        backward: the denoiser counts time from noise to picture, against its scheduler.
     """
 
     candidates: tuple[Tensor, ...]
+    backward: bool = False
 
     def at(self, index: int, like: Any) -> Tensor:
         """The argument of evaluation `index`, in the shape of `like`."""
@@ -48,7 +53,7 @@ class TimestepArguments:
             return self
         value = _single(argument)
         agreeing = tuple(v for v in self.candidates if value is not None and bool(v[index] == value))
-        return TimestepArguments(agreeing) if agreeing else None
+        return replace(self, candidates=agreeing) if agreeing else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +117,12 @@ class Timesteps:
             return None
         if isinstance(argument, Tensor) and argument.numel() == 1 and self._is_a_view(argument):
             return TimestepArguments((self.tensor,))
-        tables = tuple(form(self.tensor.to(value.device), value.dtype) for form in _FORMS)
-        return TimestepArguments(tables).narrowed(argument, index)
+        for forms, backward in ((_FORWARD, False), (_BACKWARD, True)):
+            tables = tuple(form(self.tensor.to(value.device), value.dtype) for form in forms)
+            known = TimestepArguments(tables, backward).narrowed(argument, index)
+            if known is not None:
+                return known
+        return None
 
     def _is_a_view(self, argument: Tensor) -> bool:
         storage = argument.untyped_storage().data_ptr()
