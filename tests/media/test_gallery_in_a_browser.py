@@ -159,11 +159,12 @@ def test_a_long_list_loads_whole_and_draws_only_what_is_in_sight(see: See) -> No
       const before = tiles().length;
       frame.contentWindow.scrollTo(0, 1e9);
       await until("the last item", () => tiles().some((tile) => tile.title === "picture 1200"));
-      return { before, after: tiles().length };
+      return { before, after: tiles().length, left: tiles().some((tile) => tile.title === "picture 0") };
     """)
 
     assert 0 < int(str(seen["before"])) < 60
     assert 0 < int(str(seen["after"])) < 60
+    assert seen["left"] is False
 
 
 def test_search_finds_items_by_all_words_of_the_prompt(see: See) -> None:

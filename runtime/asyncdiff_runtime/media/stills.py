@@ -21,8 +21,8 @@ from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 from asyncdiff_runtime.media.errors import EncodingRefused, MediaUnreadable
 from asyncdiff_runtime.media.metadata import KEY, SOFTWARE, Description, no_metadata, parse_document
 
-PNG_COMPRESSION: Final = 4
-"""zlib's level: a tenth larger than its best and several times faster."""
+PNG_COMPRESSION: Final = 3
+"""zlib's level. A noisy picture of 1024 x 1024 comes out a seventh larger than at 6, in a third of the time."""
 
 FULL_COLOUR_QUALITY: Final = 90
 """JPEG quality from which colour is kept at the full resolution."""

@@ -47,7 +47,7 @@ class _Codec:
 
 
 _MP4: Final = _Codec("mp4", "libx264", {"preset": "medium"}, 45, 10)
-_WEBM: Final = _Codec("webm", "libvpx-vp9", {"b": "0", "row-mt": "1", "cpu-used": "2"}, 60, 6)
+_WEBM: Final = _Codec("webm", "libvpx-vp9", {"b": "0", "row-mt": "1", "cpu-used": "4"}, 60, 6)
 
 
 def encode_mp4(frames: Sequence[Image.Image], description: Description, fps: int, quality: int) -> bytes:

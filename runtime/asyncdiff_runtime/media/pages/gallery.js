@@ -229,7 +229,10 @@ function open(place) {
   byId("next").disabled = place === matches.length - 1;
   byId("copy").textContent = "Copy prompt";
   for (const near of [matches[place + 1], matches[place - 1]]) if (near && kindOf(near) === "picture") new Image().src = near.link;
-  if (!viewer.open) viewer.showModal();
+  if (!viewer.open) {
+    viewer.showModal();
+    viewer.focus(); // else the first field takes the arrow keys
+  }
   address(`#${row.id}`);
 }
 
