@@ -13,6 +13,7 @@ import typer
 
 from asyncdiff_runtime.cli.crd import print_crd
 from asyncdiff_runtime.cli.explain import explain_field
+from asyncdiff_runtime.cli.run import run_job
 from asyncdiff_runtime.cli.validate import validate_files
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+app.command("run")(run_job)
 app.command("validate")(validate_files)
 app.command("explain")(explain_field)
 app.command("crd")(print_crd)

@@ -1,0 +1,116 @@
+"""What a rank is told, and what it says in return: two JSON files of one folder on its own machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from asyncdiff_api.formats.document import FormatModel
+from asyncdiff_api.formats.errors import InvalidJobError
+from asyncdiff_api.formats.identity import JsonMap
+from asyncdiff_api.formats.job_record import JobRecord
+from asyncdiff_api.formats.manifest import ItemCounts, add_counts
+from asyncdiff_api.job import AsyncDiffJob
+from pydantic import Field
+
+from asyncdiff_runtime.batch.worklist import Worklist, file_worklist, inline_worklist
+from asyncdiff_runtime.storage import FolderStorage, Storage, open_output, open_storage
+
+
+class Places(FormatModel):
+    """Where a job's parts lie on this machine."""
+
+    output: str = ""
+    """Folder or `s3://` address in place of the job's own output."""
+    volumes: dict[str, Path] = Field(default_factory=dict)
+    """Folder of each mounted volume by the name of its claim."""
+    worklist: Path | None = None
+    """File with the worklist that the job names by ConfigMap."""
+
+    def open_output(self, job: AsyncDiffJob) -> Storage:
+        """Opens the output; see `open_storage`."""
+        if self.output:
+            return open_storage(self.output, job.spec.output)
+        volume = job.spec.output.volume
+        return open_output(job.spec.output, self.volumes.get(volume.claim_name) if volume else None)
+
+    def open_worklist(self, job: AsyncDiffJob) -> Worklist:
+        """Opens the worklist.
+
+        Raises:
+            InvalidJobError: It is a ConfigMap's and no file is named.
+            WorklistUnreadableError: As `file_worklist`.
+            WorklistLineError: As `file_worklist`.
+        """
+        generate = job.spec.generate
+        if generate.worklist is None:
+            return inline_worklist(generate)
+        if generate.worklist.s3 is not None:
+            folder, _, name = generate.worklist.s3.rpartition("/")
+            return file_worklist(
+                open_storage(f"{folder}/", job.spec.output), name, generate, generate.worklist.s3
+            )
+        assert generate.worklist.config_map is not None, "the API demands one source"
+        reference = f"{generate.worklist.config_map.name}/{generate.worklist.config_map.key}"
+        if self.worklist is None:
+            raise InvalidJobError(
+                f"the worklist is the ConfigMap key {reference}, which a cluster mounts; name its file with "
+                "--worklist FILE"
+            )
+        storage = FolderStorage(self.worklist.absolute().parent)
+        return file_worklist(storage, self.worklist.name, generate, f"configMap:{reference}")
+
+
+class Assignment(FormatModel):
+    """One attempt at one shard."""
+
+    job: JsonMap
+    record: JobRecord
+    places: Places
+    shard: int
+    shards: int
+    attempt: str
+
+    def write(self, folder: Path) -> None:
+        """Leaves the assignment for the ranks."""
+        (folder / "assignment.json").write_bytes(self.to_line())
+
+    @classmethod
+    def read(cls, folder: Path) -> Assignment:
+        """Reads what `write` has left."""
+        return cls.model_validate_json((folder / "assignment.json").read_bytes())
+
+
+class RankState(FormatModel):
+    """What a rank last said."""
+
+    rank: int
+    phase: str = "Starting"
+    items: ItemCounts | None = None
+    """Counts of the rank's own blocks, earlier attempts included; None for a rank that keeps no ledger."""
+    made: int = 0
+    """Items that this attempt has made."""
+    running: int = 0
+    exit_code: int | None = None
+    reason: str = ""
+    message: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Replaces what was said before."""
+        path = folder / f"rank-{self.rank}.json"
+        unfinished = path.with_suffix(".new")
+        unfinished.write_bytes(self.to_line())
+        unfinished.replace(path)
+
+
+def read_states(folder: Path) -> dict[int, RankState]:
+    """Gives what each rank last said, by its number."""
+    states = (RankState.model_validate(json.loads(path.read_bytes())) for path in folder.glob("rank-*.json"))
+    return {state.rank: state for state in states}
+
+
+def counts_of(states: Iterable[RankState]) -> ItemCounts:
+    """Adds up what ranks have counted; `total` is None while one of them does not know it."""
+    counted = [state.items for state in states if state.items is not None]
+    return add_counts(counted) if counted else ItemCounts()

@@ -1,0 +1,155 @@
+"""`job.json`: created by the first writer, obeyed by all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from asyncdiff_api.formats.errors import (
+    AnotherJobError,
+    ConditionalWritesUnsupportedError,
+    OutputExistsError,
+)
+from asyncdiff_api.formats.identity import JsonMap, ModelIdentity
+from asyncdiff_api.formats.job_record import JobRecord, request_digest
+from asyncdiff_api.formats.layout import JOB_RECORD, probe_key
+from asyncdiff_api.formats.request import request_of
+from asyncdiff_api.job import AsyncDiffJob
+from asyncdiff_api.output import ConditionalWrites, OnExisting
+
+from asyncdiff_runtime.batch.schedule import schedule_of
+from asyncdiff_runtime.batch.worklist import Worklist
+from asyncdiff_runtime.storage import Creation, ObjectMissingError, Storage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer:
+    """Who writes to a prefix."""
+
+    attempt: str
+    """8 hexadecimal digits that no other writer has."""
+    run: str
+    """What the writers of one job have in common: the job's uid, or a name of the local run."""
+
+
+def settle_record(
+    storage: Storage,
+    job: AsyncDiffJob,
+    worklist: Worklist,
+    writer: Writer,
+    identify: Callable[[str], ModelIdentity],
+) -> JobRecord:
+    """Gives the prefix's record: the one that is there if it is of the same request, else a new one.
+
+    Args:
+        storage: The output prefix.
+        job: The job.
+        worklist: Its worklist.
+        writer: Who asks.
+        identify: Resolves the job's model, given the commit that is pinned already or an empty text.
+
+    Raises:
+        AnotherJobError: The prefix belongs to another request, or the model's files are others.
+        WorklistChangedError: The worklist is not the one that the prefix was begun with.
+        OutputExistsError: The prefix is another run's and the job says `onExisting: Fail`.
+    """
+    found = read_record(storage)
+    if found is None:
+        proposed = _proposal(job, worklist, writer, identify(""))
+        if storage.create(JOB_RECORD, proposed.to_pretty(), "application/json") is Creation.CREATED:
+            return proposed
+        found = read_record(storage)
+        assert found is not None, "a record that exists is not deleted while its job runs"
+    _obey(found, storage, job, worklist, writer)
+    here = identify(found.model.commit)
+    if here != found.model:
+        raise AnotherJobError(
+            f"{storage.uri}{JOB_RECORD} pins the model {found.model.source} at {found.model.commit}, and here it "
+            f"is {here.commit}; put those files back, or use another prefix"
+        )
+    return found
+
+
+def read_record(storage: Storage) -> JobRecord | None:
+    """Gives the record of a prefix; None where there is none.
+
+    Raises:
+        DamagedRecordError: It is something else.
+        UnsupportedVersionError: It is of another major version.
+    """
+    try:
+        return JobRecord.parse(storage.read(JOB_RECORD), f"{storage.uri}{JOB_RECORD}")
+    except ObjectMissingError:
+        return None
+
+
+def probe(storage: Storage, attempt: str, conditional: ConditionalWrites) -> None:
+    """Tries whether the output can be written, conditionally, and removed.
+
+    Raises:
+        OutputRefusedError: A permission or the bucket is missing.
+        ConditionalWritesUnsupportedError: A second conditional write went through.
+    """
+    key = probe_key(attempt)
+    storage.create(key, b"first")
+    again = storage.create(key, b"second")
+    left = storage.read(key)
+    storage.delete(key)
+    required = conditional is ConditionalWrites.REQUIRED
+    if required and (again is Creation.CREATED or left != b"first"):
+        raise ConditionalWritesUnsupportedError(
+            f"{storage.uri} took a second conditional write of one key, so two pods could record one item "
+            "twice; use a store that honours If-None-Match, or set output.s3.conditionalWrites: BestEffort"
+        )
+
+
+def versions() -> dict[str, str]:
+    """Gives the versions of what decides pixels."""
+    found = {}
+    for name in ("asyncdiff-operator", "diffusers", "torch", "transformers"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def now() -> datetime:
+    """Gives the time of day with its zone."""
+    return datetime.now(UTC)
+
+
+def names_of(job: AsyncDiffJob, run: str) -> JsonMap:
+    """Gives the job's names for people."""
+    names = {"name": job.metadata.name, "namespace": job.metadata.namespace, "uid": job.metadata.uid or run}
+    return {key: value for key, value in names.items() if value}
+
+
+def _obey(found: JobRecord, storage: Storage, job: AsyncDiffJob, worklist: Worklist, writer: Writer) -> None:
+    found.obey(request_of(job), f"{storage.uri}{JOB_RECORD}")
+    if worklist.source is not None:
+        found.check_worklist(worklist.source)
+    owner = found.job.get("uid")
+    if job.spec.output.on_existing is OnExisting.FAIL and owner != (job.metadata.uid or writer.run):
+        raise OutputExistsError(
+            f"{storage.uri} holds the job {found.job.get('name', '(no name)')} of {found.created_at:%Y-%m-%d %H:%M} "
+            "already and output.onExisting is Fail; use another prefix, or Skip to resume it"
+        )
+
+
+def _proposal(job: AsyncDiffJob, worklist: Worklist, writer: Writer, model: ModelIdentity) -> JobRecord:
+    request = request_of(job)
+    return JobRecord(
+        request_digest=request_digest(request),
+        request=request,
+        model=model,
+        schedule=schedule_of(job.spec.parallelism),
+        worklist=worklist.source,
+        blocks=worklist.blocking,
+        job=names_of(job, writer.run),
+        attempt=writer.attempt,
+        created_at=now(),
+        versions=versions(),
+    )

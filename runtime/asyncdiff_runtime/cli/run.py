@@ -1,0 +1,186 @@
+"""`asyncdiff run`: a job on this machine, without a cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from asyncdiff_api import validation
+from asyncdiff_api.formats.errors import ContractError, InvalidJobError
+from asyncdiff_api.formats.exit_codes import ExitCode
+from asyncdiff_api.job import AsyncDiffJob
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from asyncdiff_runtime.cli.changes import changed
+from asyncdiff_runtime.cli.documents import read_documents
+from asyncdiff_runtime.cli.output import console
+
+if TYPE_CHECKING:
+    from asyncdiff_api.formats.manifest import Manifest
+
+    from asyncdiff_runtime.batch.assignment import Places, RankState
+    from asyncdiff_runtime.batch.local import LocalRun
+
+
+def run_job(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML or JSON with one AsyncDiffJob.")],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder or s3:// address in place of the job's."),
+    ] = "",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a field, such as spec.generate.steps=20."),
+    ] = None,
+    volumes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--volume", metavar="CLAIM=DIR", help="Folder of a volume that the job names by its claim."
+        ),
+    ] = None,
+    worklist: Annotated[
+        Path | None,
+        typer.Option("--worklist", metavar="FILE", help="The worklist that the job names by ConfigMap."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check job, worklist, model and output; make nothing.")
+    ] = False,
+) -> None:
+    """Run a job on this machine: all shards one after the other, then the finish step.
+
+    What the output holds of the same job already is not made again. Ctrl-C finishes the items in hand,
+    records them and ends with 75; the same command goes on from there.
+    """
+    errors = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    try:
+        job = read_job(file, changes or ())
+        places = _places(output, volumes or (), worklist)
+        code = _run(job, places, errors, dry_run=dry_run)
+    except ContractError as error:
+        errors.print(f"{error.reason}: {error}")
+        raise typer.Exit(error.exit_code) from error
+    raise typer.Exit(code)
+
+
+def read_job(file: Path, changes: list[str] | tuple[str, ...]) -> AsyncDiffJob:
+    """Gives the one job of a file, changed as asked.
+
+    Raises:
+        InvalidJobError: The file cannot be read, or does not hold exactly one valid job.
+    """
+    try:
+        reading = read_documents(file.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidJobError(f"{file} cannot be read: {error}") from error
+    flaws = [flaw for document in reading.documents for flaw in document.flaws]
+    if reading.flaw is not None or flaws:
+        flaw = reading.flaw or flaws[0]
+        raise InvalidJobError(f"{file}:{flaw.place.line}:{flaw.place.column}: {flaw.message}")
+    jobs: list[dict[str, Any]] = [
+        document.content
+        for document in reading.documents
+        if isinstance(document.content, dict) and document.content.get("kind") == "AsyncDiffJob"
+    ]
+    if len(jobs) != 1:
+        raise InvalidJobError(f"{file} holds {len(jobs)} documents of kind AsyncDiffJob; wanted is one")
+    try:
+        return validation.load(changed(jobs[0], changes))
+    except validation.InvalidJobError as error:
+        raise InvalidJobError(f"{file}: {error}") from error
+
+
+def _places(output: str, volumes: list[str] | tuple[str, ...], worklist: Path | None) -> Places:
+    from asyncdiff_runtime.batch.assignment import Places
+
+    mounted = {}
+    for volume in volumes:
+        claim, sign, folder = volume.partition("=")
+        if not sign or not Path(folder).is_dir():
+            raise InvalidJobError(
+                f"--volume {volume}: write it as CLAIM=DIR, where DIR is a folder that exists"
+            )
+        mounted[claim] = Path(folder).absolute()
+    return Places(output=output, volumes=mounted, worklist=worklist)
+
+
+def _run(job: AsyncDiffJob, places: Places, errors: Console, *, dry_run: bool) -> int:
+    from asyncdiff_runtime.batch.local import LocalRun
+
+    run = LocalRun.prepare(job, places)
+    if dry_run:
+        _print_plan(run)
+        return 0
+    began = time.perf_counter()
+    with _progress(errors) as progress:
+        task = progress.add_task("Starting", total=run.expected)
+
+        def watch(done: int, states: Mapping[int, RankState]) -> None:
+            phases = sorted({state.phase for state in states.values()}) or ["Starting"]
+            progress.update(task, completed=done, description=", ".join(phases))
+
+        ended = run.run(watch)
+        manifest = None
+        if ended.exit_code is not ExitCode.DRAINED:
+            progress.update(task, description="Finishing")
+            manifest = run.finish(ended)
+    if manifest is None or not manifest.succeeded:
+        errors.print(f"{ended.reason}: {ended.message or (manifest.message if manifest else '')}")
+        if ended.log:
+            errors.print(ended.log)
+    if manifest is not None:
+        _print_end(run, manifest, ended.made, time.perf_counter() - began)
+    if ended.exit_code is not ExitCode.DONE:
+        return int(ended.exit_code)
+    return 0 if manifest is not None and manifest.succeeded else int(ExitCode.BAD_LINES)
+
+
+@contextmanager
+def _progress(errors: Console) -> Iterator[Progress]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("items"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
+        yield progress
+
+
+def _print_plan(run: LocalRun) -> None:
+    out = console()
+    out.print(f"job       {run.job.metadata.name or '(no name)'}")
+    out.print(f"model     {run.record.model.source} at {run.record.model.commit}")
+    out.print(f"schedule  {run.record.schedule['strategy']} on {run.processes} processes")
+    out.print(
+        f"worklist  {run.record.blocks.total} {run.record.blocks.unit.lower()} in {run.record.blocks.count} blocks"
+    )
+    out.print(
+        f"shards    {run.shards}; {run.finished_blocks()} of {run.record.blocks.count} blocks are finished"
+    )
+    out.print(f"output    {run.uri}")
+
+
+def _print_end(run: LocalRun, manifest: Manifest, made: int, seconds: float) -> None:
+    out, counts = console(), manifest.items
+    lost = f", {counts.rejected} rejected, {counts.failed} failed" if counts.rejected or counts.failed else ""
+    out.print(
+        f"{counts.done} items done{lost}; {made} made now in {seconds:.1f} s, {made / seconds:.2f} items/s"
+    )
+    out.print(f"items     {run.uri}items/")
+    out.print(f"manifest  {run.uri}manifest.json")
+    if manifest.gallery:
+        out.print(f"gallery   {run.uri}{manifest.gallery}")
