@@ -54,5 +54,6 @@ def _class_of(kind: Any) -> type:
 
 def _name(declared: ArgumentInfo | OptionInfo) -> str:
     # Within Annotated, typer takes an option's first name for its default until the command is made.
-    names = [text for text in (declared.default, *(declared.param_decls or ())) if isinstance(text, str)]
-    return code(declared.metavar or ", ".join(names))
+    declared_names = (declared.default, *(declared.param_decls or ()))
+    names = ", ".join(text for text in declared_names if isinstance(text, str))
+    return code(" ".join(filter(None, [names, declared.metavar])))
