@@ -24,7 +24,7 @@ from asyncdiff_runtime.storage import FolderStorage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.jobs import job as document
-from support.painting import Painter, paint, work
+from support.painting import Painter, Spoiler, work
 from support.prefixes import assert_exactly_once, recorded
 
 
@@ -50,16 +50,6 @@ class Interrupted:
             raise PowerCutError
         self.after -= 1
         return self.painter.generate(items)
-
-
-@dataclass
-class Spoiling:
-    """A painter that spoils the item of seed 0."""
-
-    result: Made | Unmade
-
-    def generate(self, items: Sequence[WorkItem]) -> Sequence[Made | Unmade]:
-        return [self.result if item.seed == 0 else paint(item.seed) for item in items]
 
 
 def test_every_item_is_made_once_and_recorded_with_its_digest(tmp_path: Path) -> None:
@@ -184,7 +174,7 @@ def test_a_spoiled_item_is_told_apart_and_counted(
     storage = FolderStorage(tmp_path)
     job = painted_job(prompts=1, max_failed=1)
 
-    counts = work(storage, job, Spoiling(spoiled))
+    counts = work(storage, job, Spoiler(spoiled))
 
     assert (counts.done, counts.rejected + counts.failed) == (3, 1)
     (record,) = [record for record in recorded(storage) if record.outcome is not Outcome.ACCEPTED]
@@ -195,7 +185,7 @@ def test_a_spoiled_item_is_told_apart_and_counted(
 def test_more_spoiled_items_than_allowed_end_the_shard_and_stay_recorded(tmp_path: Path) -> None:
     storage, job = FolderStorage(tmp_path), painted_job(prompts=1)
     with pytest.raises(TooManyFailedItemsError, match="0 items failed and 1 were rejected"):
-        work(storage, job, Spoiling(Made(np.zeros((16, 16, 3)), 0.1)))
+        work(storage, job, Spoiler(Made(np.zeros((16, 16, 3)), 0.1)))
     assert [record.outcome for record in recorded(storage)].count(Outcome.REJECTED) == 1
 
 

@@ -65,6 +65,17 @@ class NotingPainter:
         return [paint(item.seed) for item in items]
 
 
+@dataclass(frozen=True)
+class Spoiler:
+    """A painter that spoils the items of seed 0."""
+
+    result: Made | Unmade
+
+    def generate(self, items: Sequence[WorkItem]) -> Sequence[Made | Unmade]:
+        """As `Generator.generate`."""
+        return [self.result if item.seed == 0 else paint(item.seed) for item in items]
+
+
 def begin(storage: Storage, job: AsyncDiffJob, worklist: Worklist | None = None) -> JobRecord:
     """The record of a prefix that is begun or resumed."""
     writer = Writer(attempt=new_attempt(), run="run")
