@@ -14,7 +14,9 @@ def test_the_page_says_what_each_pipeline_can_do(name: str) -> None:
     assert f"`{name}`" in PAGE
 
 
-@pytest.mark.parametrize("name", [name for name in engine.__all__ if name.endswith(("Refused", "Error", "Failed"))])
+@pytest.mark.parametrize(
+    "name", [name for name in engine.__all__ if name.endswith(("Refused", "Error", "Failed"))]
+)
 def test_the_page_names_each_error(name: str) -> None:
     abstract = {"Refused", "PeerError"}
     assert name in abstract or f"`{name}`" in PAGE
