@@ -82,7 +82,7 @@ def test_kills_at_random_moments_lose_nothing_and_redo_no_more_than_was_in_hand(
         assert processes.wait("last", seconds=120) == 0, processes.log_tail("last")
 
     storage = FolderStorage(output)
-    assert killed > 0
+    assert killed >= KILLS // 2
     assert_exactly_once(storage, blocks=ITEMS, items=ITEMS)
     assert len(made.read_text().splitlines()) - ITEMS <= IN_HAND * killed
 

@@ -1,0 +1,58 @@
+"""Records agree with what lies under their keys, also where two writers made different bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from asyncdiff_api.formats.items import Resolver, Shared, WorkItem
+from asyncdiff_api.formats.worklist import Position, WorklistLine
+from asyncdiff_api.validation import load
+from asyncdiff_runtime.batch.generator import Made
+from asyncdiff_runtime.batch.objects import ObjectWriter
+from asyncdiff_runtime.media import read_metadata
+from asyncdiff_runtime.storage import FolderStorage
+from support.jobs import job as document
+from support.painting import begin, paint
+
+
+def writer_and_item(folder: Path, output_format: str) -> tuple[ObjectWriter, WorkItem]:
+    storage = FolderStorage(folder)
+    job = load(document({"spec.output.format": output_format}))
+    resolver = Resolver(Shared.of_job(job.spec, begin(storage, job)))
+    writer = ObjectWriter(
+        storage=storage, output=job.spec.output, reject_blank=True, resolver=resolver, facts={"versions": {}}
+    )
+    (item,) = resolver.items(Position(0, 1), WorklistLine(prompt="a fox in the snow", seed=7))
+    return writer, item
+
+
+@pytest.mark.parametrize("output_format", ["PNG", "JPEG", "WebP"])
+def test_of_two_writers_the_first_ones_object_stands_in_both_records(
+    tmp_path: Path, output_format: str
+) -> None:
+    writer, item = writer_and_item(tmp_path, output_format)
+
+    first, second = (writer.settle(item, 0, paint(seed)) for seed in (1, 2))
+
+    assert first.key == second.key
+    assert first.key is not None
+    data = writer.storage.read(first.key)
+    assert first.sha256 == second.sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_an_object_says_what_was_asked_for(tmp_path: Path) -> None:
+    writer, item = writer_and_item(tmp_path, "PNG")
+    record = writer.settle(item, 0, paint(7))
+    assert record.key is not None
+    request = read_metadata(writer.storage.read(record.key))["request"]
+    assert isinstance(request, dict)
+    assert (request["prompt"], request["seed"]) == ("a fox in the snow", 7)
+
+
+def test_an_adopted_object_gets_the_record_that_its_writer_would_have_written(tmp_path: Path) -> None:
+    writer, item = writer_and_item(tmp_path, "PNG")
+    made = writer.settle(item, 3, Made(paint(7).pixels, seconds=2.5))
+    adopted = writer.adopt(item, 3)
+    assert adopted == made.model_copy(update={"seconds": None})
