@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asyncdiff_api.formats.blocks import blocks_of_shard
-from asyncdiff_api.formats.errors import BadLinesError, WorklistLineError
+from asyncdiff_api.formats.errors import WorklistLineError, WrongJobError
 from asyncdiff_api.formats.identity import ModelIdentity
 from asyncdiff_api.formats.items import Resolver, Shared
 from asyncdiff_api.formats.job_record import JobRecord
@@ -24,8 +24,6 @@ from asyncdiff_runtime.batch.worklist import Choice, Worklist, refuse_inputs
 
 CHECKED_AHEAD: Final = 50_000
 """Items of a shard that are checked before the model is loaded; later ones are checked when they are read."""
-
-DEFAULT_SHARDS_PER_POD: Final = 4
 
 
 def prepare(job: AsyncDiffJob, places: Places, writer: Writer) -> JobRecord:
@@ -63,13 +61,6 @@ def check_shard(job: AsyncDiffJob, places: Places, record: JobRecord, shard: int
     return count
 
 
-def shards_of(job: AsyncDiffJob, record: JobRecord) -> int:
-    """Gives the number of shards: the job's own, else four a pod, and never more than there are blocks."""
-    parallelism = job.spec.parallelism
-    wanted = parallelism.shards or DEFAULT_SHARDS_PER_POD * parallelism.pods
-    return max(1, min(wanted, record.blocks.count))
-
-
 def _lines(worklist: Worklist, blocks: range, record: JobRecord) -> Iterator[Choice]:
     """Gives each line of the blocks once, with the first of its seeds."""
     before = None
@@ -82,9 +73,7 @@ def _lines(worklist: Worklist, blocks: range, record: JobRecord) -> Iterator[Cho
 def _check_choice(choice: Choice, kind: Any, parameters: frozenset[str]) -> None:
     try:
         check_line(str(choice.position), choice.line, kind, parameters)
-    except BadLinesError:
-        raise
-    except Exception as error:
+    except WrongJobError as error:  # in a line, it is the line's fault and not the job's
         raise WorklistLineError(str(error)) from error
 
 
