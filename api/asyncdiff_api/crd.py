@@ -1,7 +1,7 @@
 """The CustomResourceDefinition, rendered from the models: ``python -m asyncdiff_api.crd > FILE``.
 
 The schema is structural (no references, no nullable unions): a field set to null is a field not set, as the
-API server has it for fields that are not nullable.
+API server has it for fields that are not nullable. Only inside a free-form object is null a value.
 """
 
 import sys
@@ -21,6 +21,10 @@ SHORT_NAME: Final = "adj"
 HEADER: Final = (
     "# Generated from the models in api/asyncdiff_api by `make generate`: change those, not this file.\n"
 )
+
+# A value of a free-form object. Marking the object itself as preserving unknown fields would store the same, but
+# then CEL takes two objects with as many fields of other names for equal, and a fixed field could change.
+ANYTHING: Final = {"x-kubernetes-preserve-unknown-fields": True, "nullable": True}
 
 # Name, type, path, and whether `kubectl get` shows it only with `-o wide`.
 COLUMNS: Final = (
@@ -122,7 +126,7 @@ def _type(shape: Shape) -> Schema:
         case Kind.MAP:
             return {"type": "object", "additionalProperties": _entry(shape)}
         case Kind.FREE_FORM:
-            return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+            return {"type": "object", "additionalProperties": dict(ANYTHING)}
         case Kind.INTEGER_OR_STRING:
             return {"x-kubernetes-int-or-string": True}
         case Kind.TIMESTAMP:

@@ -6,7 +6,7 @@ Python has no part in this: a document alone has no past.
 from functools import cache
 from typing import Any, Final
 
-from asyncdiff_api.describe import Shape, child, job_shape
+from asyncdiff_api.describe import Kind, Shape, child, job_shape
 from asyncdiff_api.rule import Reason
 
 _QUEUED_PODS: Final = {
@@ -48,9 +48,11 @@ def is_always_present(shape: Shape) -> bool:
 
 
 def _fixed(name: str, shape: Shape) -> dict[str, Any]:
-    same = f"self.{name} == oldSelf.{name}"
+    # To CEL's type checker a section has no field whose values may be anything; at run time it is there.
+    new, old = ("dyn(self)", "dyn(oldSelf)") if shape.kind is Kind.FREE_FORM else ("self", "oldSelf")
+    same = f"{new}.{name} == {old}.{name}"
     if not is_always_present(shape):
-        same = f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || {same})"
+        same = f"has({new}.{name}) == has({old}.{name}) && (!has({new}.{name}) || {same})"
     message = (
         f"{shape.dotted} is fixed once the job exists: keep it, or delete the job and create it anew; "
         "finished items are kept where the request is the same"

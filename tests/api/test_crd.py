@@ -44,7 +44,7 @@ def test_every_immutable_field_has_a_rule_that_holds_it() -> None:
     ]
     for leaf in direct:
         name = leaf.path[-1]
-        assert held & {f"self.{name}", f"has(self.{name})"}, leaf.dotted
+        assert held & {f"self.{name}", f"has(self.{name})", f"dyn(self).{name}"}, leaf.dotted
 
 
 def test_every_rule_says_what_is_wrong_and_where() -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from asyncdiff_api.describe import leaves
+from asyncdiff_api.describe import Kind, leaves
 from asyncdiff_api.job import AsyncDiffJob
 from asyncdiff_api.status import JobStatus
 from asyncdiff_api.validation import load
@@ -79,6 +79,48 @@ def test_a_fixed_field_is_named_in_the_refusal_of_its_change(
     refusal = changed(api, job({**base, path: before}), job({**base, path: after}))
     assert f"{path}: Forbidden: {path} is fixed once the job exists" in refusal
     assert refusal.count("is fixed") == 1
+
+
+def free_form_fields() -> list[str]:
+    return [leaf.dotted for leaf in leaves("spec") if leaf.kind is Kind.FREE_FORM]
+
+
+def with_options(path: str, options: Document) -> dict[str, Any]:
+    """The changes that put a free-form object at the path of its field, and what it cannot be without."""
+    if path == "spec.model.quantization.options":
+        return {"spec.model.quantization": {"backend": "torchao", "options": options}}
+    return {path: options}
+
+
+@pytest.mark.parametrize("path", free_form_fields())
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"a": 1}, {"b": 2}),
+        ({"a": 1}, {"b": 1}),
+        ({"a": 1}, {"a": 2}),
+        ({"a": 1}, {"a": 1.5}),
+        ({"a": 1}, {"a": "1"}),
+        ({"a": 1}, {"a": None}),
+        ({"a": None}, {"b": None}),
+        ({"a": None}, {}),
+        ({"a": True, "b": 1}, {"a": True, "c": 1}),
+        ({"a": {"b": 1}}, {"a": {"c": 1}}),
+        ({"a": {"b": {"c": 1}}}, {"a": {"b": {"d": 1}}}),
+        ({"a": [1, {"b": None}]}, {"a": [1, {"c": None}]}),
+        ({"a": [1, 2]}, {"a": [2, 1]}),
+    ],
+    ids=json.dumps,
+)
+def test_a_free_form_object_is_fixed_in_its_names_and_values_at_every_depth(
+    api: Api, namespace: str, path: str, before: Document, after: Document
+) -> None:
+    base = {"metadata.namespace": namespace}
+    old, new = (job({**base, **with_options(path, options)}) for options in (before, after))
+    field = path.removesuffix(".options") if "quantization" in path else path
+    assert f"{field}: Forbidden: {field} is fixed once the job exists" in changed(api, old, new)
+    assert changed(api, new, old) != ""
+    assert changed(api, old, old) == ""
 
 
 @pytest.mark.parametrize(
