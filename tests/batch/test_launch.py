@@ -47,6 +47,12 @@ def test_a_rank_that_was_killed_is_named_with_the_signal(states: dict[int, RankS
     assert "rank 1 was ended by signal 9" in end.message
 
 
+def test_a_rank_that_alone_was_told_to_go_is_retried() -> None:
+    end = ended({0: WORKED, 1: RankState(rank=1, exit_code=75, reason="Drained")}, 1, 75)
+    assert end.exit_code is ExitCode.UNEXPECTED
+    assert "rank 1 was told to go and the run was not" in end.message
+
+
 def test_a_told_attempt_is_drained() -> None:
     assert drained({0: WORKED}).exit_code is ExitCode.DRAINED
 

@@ -77,6 +77,9 @@ def run_attempt(
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(drain_seconds)
+    # Ranks that each take every core wait for each other's threads far longer than they compute.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     specs = DefaultLogsSpecs() if logs is None else DefaultLogsSpecs(log_dir=str(logs), redirects=Std.ALL)
     with tempfile.TemporaryDirectory(prefix="asyncdiff-") as name:
         folder = Path(name)
@@ -119,6 +122,9 @@ def ended(states: Mapping[int, RankState], failed: int | None, code: int) -> End
     if failed is None:
         return Ended(ExitCode.DONE, Reason.ALL_ITEMS_DONE, "", items, made)
     state = states.get(failed)
+    if code == ExitCode.DRAINED:  # who drains a pod tells its parent process, and this one was not told
+        message = f"rank {failed} was told to go and the run was not; what is recorded stays, a retry makes the rest"
+        return Ended(ExitCode.UNEXPECTED, Reason.UNEXPECTED_ERROR, message, items, made)
     if state is not None and state.exit_code is not None and state.exit_code == code:
         return Ended(ExitCode(code), state.reason, state.message, items, made)
     how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
