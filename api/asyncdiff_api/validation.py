@@ -120,10 +120,14 @@ def _normal(value: Any, shape: Shape) -> Any:
             if inner is not None or name not in known
         }
     if isinstance(value, Mapping) and shape.kind is Kind.MAP and shape.entry is not None:
-        return {key: inner for key, inner in value.items() if inner is not None}
+        return {key: _normal(inner, shape.entry) for key, inner in value.items() if inner is not None}
     if isinstance(value, (list, tuple)) and shape.entry is not None:
         return [_normal(inner, shape.entry) for inner in value]
-    if isinstance(value, float) and value.is_integer() and shape.kind is Kind.INTEGER:
+    if (
+        isinstance(value, float)
+        and value.is_integer()
+        and shape.kind in (Kind.INTEGER, Kind.INTEGER_OR_STRING)
+    ):
         return int(value)
     return value
 

@@ -197,3 +197,10 @@ def test_every_document_gets_a_verdict_and_every_problem_a_sentence(document: di
     for problem in result:
         assert problem.message
         assert "\n" not in str(problem).replace("\\n", "")
+
+
+def test_a_whole_number_is_an_integer_however_it_is_written() -> None:
+    written = job({"spec.pod.resources.limits": {"cpu": 4.0}, "spec.parallelism.batchSize": 2.0})
+    result = validate(written)
+    assert isinstance(result, AsyncDiffJob), result
+    assert result.document()["spec"]["pod"]["resources"]["limits"] == {"cpu": 4}
