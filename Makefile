@@ -74,6 +74,12 @@ test-lowest: ## Run all tests with the oldest versions that pyproject.toml allow
 	@$(MAKE) --no-print-directory --jobs=2 $(LOWEST)/.stamp test-programs
 	$(LOWEST)/bin/python $(PYTEST) $(PYTEST_ARGS)
 
+# ── Demo ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+.PHONY: demo
+demo: $(FULL)/.stamp ## Make six pictures on this CPU, two processes on each, and compare with sequential ones
+	@$(BIN)/python scripts/demo.py
+
 # ── Checks ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: lint
