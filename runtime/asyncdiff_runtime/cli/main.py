@@ -13,11 +13,13 @@ import typer
 
 from asyncdiff_runtime.cli.crd import print_crd
 from asyncdiff_runtime.cli.explain import explain_field
+from asyncdiff_runtime.cli.extensions import Commands
 from asyncdiff_runtime.cli.run import run_job
 from asyncdiff_runtime.cli.validate import validate_files
 
 app = typer.Typer(
     name="asyncdiff",
+    cls=Commands,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,

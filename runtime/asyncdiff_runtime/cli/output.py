@@ -1,10 +1,14 @@
-"""How commands speak: text for people, JSON for scripts."""
+"""How commands speak: text for people, JSON for scripts, and errors in the contract's words."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
+import typer
+from asyncdiff_api.formats.errors import ContractError
 from pydantic import JsonValue
 from rich.console import Console
 
@@ -21,6 +25,21 @@ def console() -> Console:
     return Console(markup=False, highlight=False, soft_wrap=True)
 
 
+def error_console() -> Console:
+    """Gives the like on standard error."""
+    return Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_json(value: JsonValue) -> None:
     """Prints a value as indented JSON, its text unescaped."""
     console().print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def contract_errors() -> Iterator[None]:
+    """Prints an error of the contract as reason and sentence, and ends with its code."""
+    try:
+        yield
+    except ContractError as error:
+        error_console().print(f"{error.reason}: {error}")
+        raise typer.Exit(error.exit_code) from error

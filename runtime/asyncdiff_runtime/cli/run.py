@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from asyncdiff_api import validation
-from asyncdiff_api.formats.errors import ContractError, InvalidJobError
+from asyncdiff_api.formats.errors import InvalidJobError
 from asyncdiff_api.formats.exit_codes import ExitCode
 from asyncdiff_api.job import AsyncDiffJob
 from rich.console import Console
@@ -25,7 +25,7 @@ from rich.progress import (
 
 from asyncdiff_runtime.cli.changes import changed
 from asyncdiff_runtime.cli.documents import read_documents
-from asyncdiff_runtime.cli.output import console
+from asyncdiff_runtime.cli.output import console, error_console
 
 if TYPE_CHECKING:
     from asyncdiff_api.formats.manifest import Manifest
@@ -63,15 +63,9 @@ def run_job(
     What the output holds of the same job already is not made again. Ctrl-C finishes the items in hand,
     records them and ends with 75; the same command goes on from there.
     """
-    errors = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    try:
-        job = read_job(file, changes or ())
-        places = _places(output, volumes or (), worklist)
-        code = _run(job, places, errors, dry_run=dry_run)
-    except ContractError as error:
-        errors.print(f"{error.reason}: {error}")
-        raise typer.Exit(error.exit_code) from error
-    raise typer.Exit(code)
+    job = read_job(file, changes or ())
+    places = _places(output, volumes or (), worklist)
+    raise typer.Exit(_run(job, places, error_console(), dry_run=dry_run))
 
 
 def read_job(file: Path, changes: list[str] | tuple[str, ...]) -> AsyncDiffJob:
