@@ -61,6 +61,8 @@ class Plan:
     operations: tuple[Operation, ...] = ()
     status: JobStatus | None = None
     """The whole status as it should be; None leaves it as it is."""
+    urgent: bool = False
+    """Whether the status says more than newer counts: then its write does not wait for the next one's turn."""
     events: tuple[Event, ...] = ()
     """Written after the status."""
     look_again_after_seconds: float | None = None
