@@ -4,7 +4,8 @@
 | --- | --- | --- |
 | item identity | `identity`, `canonical` | in every item's key |
 | worklist line | `worklist`, `lines`, `items` | the person's worklist |
-| blocks and shards | `blocks` | pinned in `job.json` |
+| blocks and shards | `blocks`, `shards` | pinned in `job.json` |
+| what a pod finds and leaves | `container` | the pod template |
 | `job-record` | `job_record` | `job.json` |
 | `block-manifest` | `manifest` | `manifest/` |
 | `manifest`, `completion` | `manifest` | `manifest.json`, `_SUCCESS`, `_FAILED` |

@@ -3,7 +3,7 @@
 The operator writes pod templates from these names and the runtime reads by them. A job that runs keeps the
 template it was created with, so a later runtime still honours every name here.
 
-    /etc/asyncdiff/job/job.json             the job, from the ConfigMap that the operator made
+    /etc/asyncdiff/job/job.json             the job, from the ConfigMap that the operator made; shards are set in it
     /etc/asyncdiff/worklist/worklist.jsonl  the key of generate.worklist.configMap
     /etc/asyncdiff/s3/AWS_ACCESS_KEY_ID …   output.s3.credentialsSecret, a file a key; may be absent
     /etc/asyncdiff/hub/token                model.tokenSecret; may be absent

@@ -11,6 +11,7 @@ from asyncdiff_api.formats.errors import InvalidJobError
 from asyncdiff_api.formats.identity import JsonMap
 from asyncdiff_api.formats.job_record import JobRecord
 from asyncdiff_api.formats.manifest import ItemCounts, add_counts
+from asyncdiff_api.formats.progress import GpuSeconds
 from asyncdiff_api.job import AsyncDiffJob
 from pydantic import Field
 
@@ -87,11 +88,34 @@ class RankState(FormatModel):
 
     rank: int
     phase: str = "Starting"
+    """Starting, Loading, Compiling, Generating, Waiting, Draining or Ended."""
     items: ItemCounts | None = None
     """Counts of the rank's own blocks, earlier attempts included; None for a rank that keeps no ledger."""
+    recorded: ItemCounts | None = None
+    """As `items`, but only what the ledger holds."""
     made: int = 0
     """Items that this attempt has made."""
     running: int = 0
+    """Items in hand: the size of the batch."""
+    item: str = ""
+    """Id of the item in hand; of a batch, of the first."""
+    evaluation: int = 0
+    """Evaluations begun of the items in hand."""
+    evaluations: int = 0
+    """Evaluations that they take; 0 while it is not known."""
+    heartbeat_age_seconds: float = 0.0
+    """Time since the rank last gave a sign of life, at the time of reading."""
+    memory_bytes: int | None = None
+    """Highest GPU memory in use so far."""
+    gpu_seconds: GpuSeconds = GpuSeconds()
+    recent_seconds: tuple[float, ...] = ()
+    """Seconds of each of the latest items, oldest first."""
+    milliseconds_per_step: float | None = None
+    """Milliseconds between two evaluations of a sample, lately."""
+    queued: int = 0
+    """Results that wait for encoding and upload."""
+    written_bytes: int = 0
+    """Size of the objects that this attempt has written."""
     exit_code: int | None = None
     reason: str = ""
     message: str = ""
