@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from types import MappingProxyType
 from typing import Literal
-
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +24,9 @@ class AllowList:
 class PodResources:
     """What a pod asks of its node, as quantities of Kubernetes by the name of the resource."""
 
-    requests: Mapping[str, str] = _NOTHING
+    requests: Mapping[str, str] = field(default_factory=dict)
     """What the scheduler sets aside."""
-    limits: Mapping[str, str] = _NOTHING
+    limits: Mapping[str, str] = field(default_factory=dict)
     """What the pod may not exceed."""
 
 
