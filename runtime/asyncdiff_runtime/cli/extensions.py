@@ -107,8 +107,12 @@ def cluster_status() -> ClusterStatus | None:
 
 
 @contextmanager
-def naming_the_extra() -> Iterator[None]:
-    """Turns the lack of an optional dependency into a sentence that says what to install, and an end."""
+def naming_the_extra(because: str = "") -> Iterator[None]:
+    """Turns the lack of an optional dependency into a sentence that says what to install, and an end.
+
+    Args:
+        because: Sentence before it, with a space at its end.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
@@ -117,7 +121,7 @@ def naming_the_extra() -> Iterator[None]:
         if extra is None:
             raise
         error_console().print(
-            f"This command needs {module}, which is not installed. Install it with: "
+            f"{because}This needs {module}, which is not installed. Install it with: "
             f"pip install 'asyncdiff-operator[{extra}]'"
         )
         raise typer.Exit(ExitCode.UNEXPECTED) from error

@@ -15,6 +15,7 @@ from asyncdiff_runtime.cli.crd import print_crd
 from asyncdiff_runtime.cli.explain import explain_field
 from asyncdiff_runtime.cli.extensions import Commands
 from asyncdiff_runtime.cli.run import run_job
+from asyncdiff_runtime.cli.status import print_status
 from asyncdiff_runtime.cli.validate import validate_files
 
 app = typer.Typer(
@@ -23,8 +24,10 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # joins the lines of a docstring's paragraphs
 )
 app.command("run")(run_job)
+app.command("status")(print_status)
 app.command("validate")(validate_files)
 app.command("explain")(explain_field)
 app.command("crd")(print_crd)

@@ -15,7 +15,7 @@ from asyncdiff_runtime.storage.interface import (
     Stat,
     Storage,
 )
-from asyncdiff_runtime.storage.opening import open_output, open_storage
+from asyncdiff_runtime.storage.opening import open_address, open_output, open_storage
 
 __all__ = [
     "Creation",
@@ -24,6 +24,7 @@ __all__ = [
     "ObjectMissingError",
     "Stat",
     "Storage",
+    "open_address",
     "open_output",
     "open_storage",
 ]

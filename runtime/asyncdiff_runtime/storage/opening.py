@@ -33,6 +33,28 @@ def open_storage(address: str, s3: Output | None = None) -> Storage:
     return S3Storage(bucket, normal_prefix(prefix), options)
 
 
+def open_address(address: str, *, endpoint: str = "", region: str = "", profile: str = "") -> Storage:
+    """Opens what somebody wants to look at; gives up sooner than a job would.
+
+    Args:
+        address: As `open_storage`.
+        endpoint: Address of the S3 service; empty leaves it to the environment, as do the next two.
+        region: Its region.
+        profile: Profile of the AWS configuration files.
+
+    Raises:
+        InvalidJobError: As `open_storage`.
+        OutputRefusedError: As `open_storage`.
+    """
+    if not address.startswith("s3://"):
+        return open_storage(address)
+    from asyncdiff_runtime.storage.s3 import S3Options, S3Storage
+
+    bucket, _, prefix = address.removeprefix("s3://").partition("/")
+    options = S3Options(endpoint=endpoint, region=region, profile=profile, attempts=3)
+    return S3Storage(bucket, normal_prefix(prefix), options)
+
+
 def open_output(output: Output, volume: Path | None = None) -> Storage:
     """Opens a job's output.
 

@@ -40,6 +40,8 @@ class S3Options:
 
     endpoint: str = ""
     region: str = ""
+    profile: str = ""
+    """Profile of the configuration files of AWS; empty for the environment's."""
     addressing: Addressing = Addressing.AUTO
     conditional_writes: ConditionalWrites = ConditionalWrites.REQUIRED
     attempts: int = 8
@@ -70,7 +72,7 @@ class S3Options:
             tcp_keepalive=True,
         )
         # A session of its own: boto3's default session is shared by the process and not safe for threads.
-        return boto3.session.Session().client(
+        return boto3.session.Session(profile_name=self.profile or None).client(
             "s3", endpoint_url=self.endpoint or None, region_name=self.region or None, config=config
         )
 
