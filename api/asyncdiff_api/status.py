@@ -174,6 +174,12 @@ class JobStatus(Report):
         Items(10_000),
         Reported("Shards whose counts are in items for good, as runs such as 0-41."),
     ] = ()
+    accounted_items: Annotated[
+        ItemCounts | None, Part("What accountedShards add to items; their pods may be gone.")
+    ] = None
+    accounted_gpu_seconds: Annotated[
+        GpuSeconds | None, Part("What accountedShards add to throughput.gpuSeconds.")
+    ] = None
     throughput: Annotated[Throughput | None, Part("How fast the job goes.")] = None
     plan: Annotated[PlanReport | None, Part("What Auto chose, and why.")] = None
     output: Annotated[OutputReport | None, Part("Where the results lie.")] = None

@@ -58,6 +58,9 @@ class Observed:
     """The last report of each running pod that answered, by the pod's uid."""
     reachable: bool | None = None
     """Whether any running pod has answered lately; None if pods are not asked."""
+    refusal: str = ""
+    """What the API server said when it refused an operation of an earlier plan of this very round for good (invalid,
+    forbidden, over quota; no conflict, no outage), for the plan to tell; empty if nothing was refused."""
     answers: Mapping[Question, Any] = field(default_factory=dict)
     """Answers to the questions of an earlier plan of this very round: CHILDREN → True once looked up afresh (the
     other fields then hold what was found); POD_EVENTS → sentences, newest last, by the object's uid; WORKLIST →

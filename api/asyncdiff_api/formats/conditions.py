@@ -56,6 +56,7 @@ class Reason(StrEnum):
     DEVICE_LOST = "DeviceLost"
     UNEXPECTED_ERROR = "UnexpectedError"
     RETRIES_EXHAUSTED = "RetriesExhausted"
+    DRAINED_TOO_OFTEN = "DrainedTooOften"
     START_DEADLINE_EXCEEDED = "StartDeadlineExceeded"
     ACTIVE_DEADLINE_EXCEEDED = "ActiveDeadlineExceeded"
     FINISH_FAILED = "FinishFailed"
@@ -98,7 +99,7 @@ def _text(types: tuple[ConditionType, ...], cause: str, remedy: str = _NOTHING) 
 _BEFORE_WORK: dict[Reason, ReasonText] = {
     Reason.VALID: _text((_ACCEPTED,), "The job passed every check that needs no GPU."),
     Reason.INVALID_JOB: _text(
-        (_ACCEPTED, _FAILED),
+        (_ACCEPTED, _FAILED, _STALLED),
         "A field has a value that the rules refuse; the message names field and rule.",
         "Correct the field and create the job again: most fields cannot change once the job exists.",
     ),
@@ -108,12 +109,12 @@ _BEFORE_WORK: dict[Reason, ReasonText] = {
         "Use the name that the message suggests, or remove the option.",
     ),
     Reason.NOT_ALLOWED: _text(
-        (_ACCEPTED,),
+        (_ACCEPTED, _STALLED),
         "The operator's allow-list has no entry for the image, service account or Secret that the job names.",
         "Use one that is allowed, or have the list changed (Helm value `allow`).",
     ),
     Reason.CONFIG_MAP_MISSING: _text(
-        (_ACCEPTED, _DEGRADED),
+        (_ACCEPTED, _DEGRADED, _RECONCILING),
         "The ConfigMap of the worklist, or the key in it, does not exist in the job's namespace.",
         "Create it; the job goes on by itself.",
     ),
@@ -137,7 +138,7 @@ _BEFORE_WORK: dict[Reason, ReasonText] = {
         "The queue has not admitted the job.",
         "Look at the Workload's conditions (`kubectl get workloads`).",
     ),
-    Reason.PODS_RUNNING: _text((_STARTED,), "At least one pod has started."),
+    Reason.PODS_RUNNING: _text((_STARTED, _PROGRESSING), "Pods run."),
     Reason.START_DEADLINE_EXCEEDED: _text(
         (_FAILED,),
         "No pod started within run.startDeadlineSeconds; the message gives the pods' own reason.",
@@ -152,7 +153,8 @@ _AT_WORK: dict[Reason, ReasonText] = {
     Reason.DRAINING: _text((_PROGRESSING,), "The pods finish the items in hand and stop."),
     Reason.FINISHING: _text((_PROGRESSING,), "The shards ended; the manifest and the gallery are written."),
     Reason.ENDED: _text(
-        (_PROGRESSING, _RECONCILING, _STARTED), "The job has ended; see Complete and Failed."
+        (_PROGRESSING, _RECONCILING, _STARTED, _DEGRADED, _STALLED),
+        "The job has ended; see Complete and Failed.",
     ),
     Reason.ALL_ITEMS_DONE: _text((_COMPLETE,), "Every item is in the output and in the manifest."),
     Reason.DONE_WITH_FAILED_ITEMS: _text(
@@ -186,8 +188,8 @@ _AT_WORK: dict[Reason, ReasonText] = {
         (_DEGRADED,), "Pods failed and their shards run again; the message gives the last error."
     ),
     Reason.SHARDS_FAILED: _text(
-        (_DEGRADED,),
-        "Some shards failed for good; the others run on.",
+        (_DEGRADED, _FAILED),
+        "Some shards failed for good; the others run on, and what they make is kept.",
         "See the message now, and the manifest when the job has ended.",
     ),
     Reason.NO_PROGRESS: _text(
@@ -300,6 +302,11 @@ _ENDS: dict[Reason, ReasonText] = {
         "A shard failed more often than run.retriesPerShard; the message gives its last error.",
         "Remove the cause and create the job again: it resumes.",
     ),
+    Reason.DRAINED_TOO_OFTEN: _text(
+        (_FAILED,),
+        "A shard's pods were asked to go more often than the operator takes for work (drainsPerShard).",
+        "Use nodes that stay longer, or shorter shards, and create the job again: it resumes.",
+    ),
     Reason.ACTIVE_DEADLINE_EXCEEDED: _text(
         (_FAILED,),
         "The job ran longer than run.activeDeadlineSeconds.",
@@ -312,16 +319,16 @@ _ENDS: dict[Reason, ReasonText] = {
     ),
     Reason.CHILD_DELETED: _text(
         (_FAILED,),
-        "The Job or the ConfigMap that the operator had created was deleted by someone else.",
+        "The Job that the operator had created for the shards was deleted by someone else.",
         "Create the AsyncDiffJob again: it resumes.",
     ),
     Reason.NAME_TAKEN: _text(
-        (_STALLED,),
+        (_ACCEPTED, _STALLED),
         "A Job or ConfigMap of the name that the operator needs exists and belongs to someone else.",
         "Delete or rename it.",
     ),
     Reason.INVALID_STORED_OBJECT: _text(
-        (_STALLED,),
+        (_ACCEPTED, _STALLED),
         "The stored object does not pass the rules, so it was stored by an older or edited CRD.",
         "Correct the fields that the message names; children are left alone meanwhile.",
     ),
