@@ -7,7 +7,7 @@ import math
 
 import pytest
 import yaml
-from asyncdiff_runtime.cli.documents import MAX_VALUES, Document, Place, read_documents
+from asyncdiff_api.files.documents import MAX_VALUES, Document, Place, read_documents
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue

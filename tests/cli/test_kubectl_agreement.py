@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncdiff_runtime.cli.documents import read_documents
+from asyncdiff_api.files.documents import read_documents
 from support.tools import KUBE, find_programs
 
 pytestmark = pytest.mark.cluster

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from asyncdiff_api.files.documents import Place
 from rich.cells import cell_len
 from rich.text import Text
-
-from asyncdiff_runtime.cli.documents import Place
 
 WIDTH = 100
 """Characters shown of a line; a longer one is cut around the marked part."""

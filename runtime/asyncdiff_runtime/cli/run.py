@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from asyncdiff_api import validation
+from asyncdiff_api.files.documents import read_documents
 from asyncdiff_api.formats.errors import InvalidJobError
 from asyncdiff_api.formats.exit_codes import ExitCode
 from asyncdiff_api.job import AsyncDiffJob
@@ -24,7 +25,6 @@ from rich.progress import (
 )
 
 from asyncdiff_runtime.cli.changes import changed
-from asyncdiff_runtime.cli.documents import read_documents
 from asyncdiff_runtime.cli.output import console, error_console
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from asyncdiff_api.files.documents import Place
+from asyncdiff_api.files.verdicts import Finding, Outcome, Verdict, judge
 from asyncdiff_api.formats.exit_codes import ExitCode
 from pydantic import JsonValue
 from rich.text import Text
 
-from asyncdiff_runtime.cli.documents import Place
 from asyncdiff_runtime.cli.excerpt import excerpt
 from asyncdiff_runtime.cli.output import Format, console, print_json
-from asyncdiff_runtime.cli.verdicts import Finding, Outcome, Verdict, judge
 
 _STDIN = Path("-")
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from asyncdiff_api.describe import find
-from asyncdiff_api.job import GROUP, KIND, AsyncDiffJob
-from asyncdiff_api.validation import Problem, validate
 from pydantic import JsonValue
 
-from asyncdiff_runtime.cli.documents import Document, Flaw, Path, Place, read_documents
+from asyncdiff_api.describe import find
+from asyncdiff_api.files.documents import Document, Flaw, Path, Place, read_documents
+from asyncdiff_api.job import GROUP, KIND, AsyncDiffJob
+from asyncdiff_api.validation import Problem, validate
 
 
 class Outcome(StrEnum):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import yaml
 from pydantic import JsonValue
 
-from asyncdiff_runtime.cli.scalars import (
+from asyncdiff_api.files.scalars import (
     MAPPING,
     MERGE,
     SEQUENCE,
