@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from asyncdiff_api.amounts import age, counted, of_items, rate, schedule_words, seconds, short_commit
 from asyncdiff_api.formats.errors import InvalidJobError
 from rich.live import Live
 from rich.text import Text
@@ -15,7 +16,6 @@ from rich.text import Text
 from asyncdiff_runtime.cli.access import Endpoint, Profile, Region, is_prefix, open_prefix
 from asyncdiff_runtime.cli.extensions import cluster_status, naming_the_extra
 from asyncdiff_runtime.cli.output import console
-from asyncdiff_runtime.cli.wording import age, counted, of_items, rate, schedule_words, seconds, short_commit
 
 if TYPE_CHECKING:
     from asyncdiff_runtime.batch.prefix import Gap, PrefixReader, PrefixStatus

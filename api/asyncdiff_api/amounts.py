@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from asyncdiff_api.formats.manifest import ItemCounts
 from pydantic import JsonValue
+
+from asyncdiff_api.formats.manifest import ItemCounts
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
