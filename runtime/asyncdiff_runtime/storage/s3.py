@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import boto3
 from asyncdiff_api.formats.errors import ConditionalWritesUnsupportedError, OutageError, OutputRefusedError
 from asyncdiff_api.output import S3, Addressing, ConditionalWrites
 from boto3.exceptions import S3UploadFailedError
@@ -25,6 +24,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
+from asyncdiff_runtime.storage.credentials import session
 from asyncdiff_runtime.storage.interface import Creation, ObjectChangedError, ObjectMissingError, Stat
 
 _CREDENTIALS_EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class S3Options:
-    """How a service is reached. Credentials come from boto3's chain: environment, files, workload identity."""
+    """How a service is reached, but for keys: those are a mounted Secret's, else of boto3's chain."""
 
     endpoint: str = ""
     region: str = ""
@@ -71,8 +71,7 @@ class S3Options:
             max_pool_connections=32,
             tcp_keepalive=True,
         )
-        # A session of its own: boto3's default session is shared by the process and not safe for threads.
-        return boto3.session.Session(profile_name=self.profile or None).client(
+        return session(self.profile).client(
             "s3", endpoint_url=self.endpoint or None, region_name=self.region or None, config=config
         )
 
