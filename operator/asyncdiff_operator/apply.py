@@ -1,0 +1,133 @@
+"""Carries out what `plan` wants: each operation once, fenced, and its result into the cache."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import assert_never
+
+from asyncdiff_operator.cache import Cache
+from asyncdiff_operator.client import ApiClient
+from asyncdiff_operator.errors import AlreadyExistsError, ConflictError, NotFoundError, OperatorError
+from asyncdiff_operator.intent import Create, Delete, Operation, Patch
+from asyncdiff_operator.observed import Manifest
+from asyncdiff_operator.resources import Resource, describe, resource_of
+
+logger = logging.getLogger(__name__)
+
+
+class NameTakenError(OperatorError):
+    """An object of somebody else has the name of a child.
+
+    Attributes:
+        stranger: that object.
+    """
+
+    def __init__(self, stranger: Manifest) -> None:
+        super().__init__(f"{describe(stranger)} exists and does not belong to the job")
+        self.stranger = stranger
+
+
+class ChangedMeanwhileError(OperatorError):
+    """An object was not as observed; the cache has it as it is now, and the plan is to be made again."""
+
+
+class Applier:
+    """Applies operations through one client, which is guarded by the Lease."""
+
+    def __init__(self, client: ApiClient, cache: Cache) -> None:
+        self._client = client
+        self._cache = cache
+
+    async def apply(self, operations: Iterable[Operation]) -> None:
+        """Carries out operations in their order; the first that fails leaves the rest for another plan.
+
+        Raises:
+            NameTakenError: An object to be created has the name of a stranger.
+            ChangedMeanwhileError: An object is no longer as it was observed.
+            ApiError: The API server refused or did not answer.
+        """
+        for operation in operations:
+            await self._apply(operation)
+
+    async def _apply(self, operation: Operation) -> None:
+        match operation:
+            case Create(manifest=manifest):
+                await self._create(manifest)
+            case Patch(target=target, changes=changes):
+                await self._patch(target, changes)
+            case Delete(target=target, force=force):
+                await self._delete(target, force=force)
+            case _:
+                assert_never(operation)
+
+    async def _create(self, manifest: Manifest) -> None:
+        resource = resource_of(manifest)
+        try:
+            stored: Manifest = await self._client.create(manifest)
+        except AlreadyExistsError:
+            stored = await self._read(resource, manifest)
+            if owner_uids(stored).isdisjoint(owner_uids(manifest)):
+                raise NameTakenError(stored) from None
+        logger.info("%s is there", describe(stored))
+        self._cache.put(resource, stored)
+
+    async def _patch(self, target: Manifest, changes: Manifest) -> None:
+        resource, metadata = resource_of(target), target["metadata"]
+        precondition = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        fenced = {**changes, "metadata": {**changes.get("metadata", {}), **precondition}}
+        try:
+            stored = await self._client.merge(target, fenced)
+        except (ConflictError, NotFoundError) as error:
+            await self._look_again(resource, target)
+            raise ChangedMeanwhileError(f"{describe(target)} was changed meanwhile: {error}") from error
+        logger.info("%s was patched: %s", describe(target), ", ".join(sorted(changes)))
+        self._cache.put(resource, stored)
+
+    async def _delete(self, target: Manifest, *, force: bool) -> None:
+        resource, metadata = resource_of(target), target["metadata"]
+        preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        options: dict[str, object] = {"preconditions": preconditions, "propagationPolicy": "Background"}
+        if force:
+            options["gracePeriodSeconds"] = 0
+        try:
+            left = await self._client.delete(target, options)
+        except NotFoundError:
+            self._cache.remove(resource, target)
+            return
+        except ConflictError as error:
+            await self._look_again(resource, target)
+            raise ChangedMeanwhileError(f"{describe(target)} was changed meanwhile: {error}") from error
+        logger.info("%s was deleted", describe(target))
+        if left.get("kind") == resource.kind:  # it stays for its grace period or its finalizers
+            self._cache.put(resource, left)
+        else:
+            self._cache.remove(resource, target)
+
+    async def _read(self, resource: Resource, manifest: Manifest) -> Manifest:
+        """Reads the object that has the name already.
+
+        Raises:
+            ChangedMeanwhileError: It has just gone again.
+        """
+        metadata = manifest["metadata"]
+        try:
+            return await self._client.get(resource, metadata["namespace"], metadata["name"])
+        except NotFoundError as error:
+            raise ChangedMeanwhileError(f"{describe(manifest)} was there and has gone") from error
+
+    async def _look_again(self, resource: Resource, target: Manifest) -> None:
+        metadata = target["metadata"]
+        try:
+            found = await self._client.get(resource, metadata["namespace"], metadata["name"])
+        except NotFoundError:
+            self._cache.remove(resource, target)
+            return
+        if found["metadata"]["uid"] != metadata["uid"]:
+            self._cache.remove(resource, target)
+        self._cache.put(resource, found)
+
+
+def owner_uids(manifest: Manifest) -> frozenset[str]:
+    """Gives the uids of an object's owners."""
+    return frozenset(owner["uid"] for owner in manifest["metadata"].get("ownerReferences", ()))

@@ -1,0 +1,177 @@
+"""What the API server last said of jobs and their children, fed by watches, lists and our own writes.
+
+These arrive in any order, twice, or not at all. Of two versions of an object the one with the greater
+resourceVersion counts (they are comparable integers: KEP-5504); an object that is gone does not come back, for
+a uid is never given twice; and a list drops what it does not have, unless that is newer than the list.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from asyncdiff_operator.client import Listing
+from asyncdiff_operator.names import JOB_UID_LABEL
+from asyncdiff_operator.observed import Manifest
+from asyncdiff_operator.resources import ASYNCDIFFJOBS, CHILDREN, PODS, WATCHED, Resource
+
+MAX_TOMBSTONES: Final = 20_000
+"""Objects whose end is remembered; the oldest are forgotten."""
+
+
+class JobKey(NamedTuple):
+    """Names an AsyncDiffJob."""
+
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> JobKey:
+        """Gives the name of any object, with its namespace."""
+        return cls(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Cache:
+    """The objects by kind and name. Methods that change it give the keys of the jobs concerned."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Resource, dict[JobKey, Manifest]] = {resource: {} for resource in WATCHED}
+        self._by_job: dict[Resource, dict[str, set[JobKey]]] = {r: defaultdict(set) for r in CHILDREN}
+        self._job_keys: dict[str, JobKey] = {}
+        self._gone: dict[str, None] = {}
+
+    def put(self, resource: Resource, manifest: Manifest) -> set[JobKey]:
+        """Takes an object as it was seen, unless something newer is known."""
+        metadata = manifest["metadata"]
+        if metadata["uid"] in self._gone:
+            return set()
+        known = self._objects[resource].get(JobKey.of(manifest))
+        if known is not None and version_of(known) >= version_of(manifest):
+            return set()
+        if known is not None:
+            self._drop(resource, known, gone=known["metadata"]["uid"] != metadata["uid"])
+        self._insert(resource, _trimmed(resource, manifest))
+        return self._jobs_concerned(resource, manifest)
+
+    def remove(self, resource: Resource, manifest: Manifest) -> set[JobKey]:
+        """Takes note that this very object is gone; another one of its name stays."""
+        known = self._objects[resource].get(JobKey.of(manifest))
+        self._bury(manifest["metadata"]["uid"])
+        if known is None or known["metadata"]["uid"] != manifest["metadata"]["uid"]:
+            return set()
+        concerned = self._jobs_concerned(resource, known)
+        self._drop(resource, known, gone=True)
+        return concerned
+
+    def adopt(
+        self,
+        resource: Resource,
+        listing: Listing,
+        *,
+        namespace: str | None = None,
+        job_uid: str | None = None,
+    ) -> set[JobKey]:
+        """Takes a list: what it has, and what it lacks.
+
+        Args:
+            resource: the kind that was listed.
+            listing: its objects at one moment.
+            namespace: the namespace that was listed; None for all.
+            job_uid: the job whose children were listed; None for all.
+        """
+        listed = {item["metadata"]["uid"] for item in listing.items}
+        moment = int(listing.resource_version)
+        ghosts = [
+            known
+            for known in self._in_scope(resource, namespace, job_uid)
+            if known["metadata"]["uid"] not in listed and version_of(known) <= moment
+        ]
+        concerned: set[JobKey] = set()
+        for ghost in ghosts:
+            concerned |= self.remove(resource, ghost)
+        for item in listing.items:
+            concerned |= self.put(resource, item)
+        return concerned
+
+    def job(self, key: JobKey) -> Manifest | None:
+        """The AsyncDiffJob of that name."""
+        return self._objects[ASYNCDIFFJOBS].get(key)
+
+    def jobs(self) -> Mapping[JobKey, Manifest]:
+        """All AsyncDiffJobs by name; a live view."""
+        return self._objects[ASYNCDIFFJOBS]
+
+    def children(self, resource: Resource, job_uid: str) -> tuple[Manifest, ...]:
+        """Objects of a kind that carry the job's uid, in order of their names."""
+        names = self._by_job[resource].get(job_uid, ())
+        return tuple(self._objects[resource][name] for name in sorted(names))
+
+    def count(self, resource: Resource) -> int:
+        """How many objects of a kind are held."""
+        return len(self._objects[resource])
+
+    def _in_scope(self, resource: Resource, namespace: str | None, job_uid: str | None) -> Iterable[Manifest]:
+        if job_uid is not None:
+            return self.children(resource, job_uid)
+        return (
+            known
+            for name, known in self._objects[resource].items()
+            if namespace is None or name.namespace == namespace
+        )
+
+    def _insert(self, resource: Resource, manifest: Manifest) -> None:
+        name = JobKey.of(manifest)
+        self._objects[resource][name] = manifest
+        if resource == ASYNCDIFFJOBS:
+            self._job_keys[manifest["metadata"]["uid"]] = name
+        elif job_uid := job_uid_of(manifest):
+            self._by_job[resource][job_uid].add(name)
+
+    def _drop(self, resource: Resource, known: Manifest, *, gone: bool) -> None:
+        name, uid = JobKey.of(known), known["metadata"]["uid"]
+        del self._objects[resource][name]
+        if gone:
+            self._bury(uid)
+        if resource == ASYNCDIFFJOBS:
+            del self._job_keys[uid]
+        elif job_uid := job_uid_of(known):
+            names = self._by_job[resource][job_uid]
+            names.discard(name)
+            if not names:
+                del self._by_job[resource][job_uid]
+
+    def _bury(self, uid: str) -> None:
+        self._gone[uid] = None
+        if len(self._gone) > MAX_TOMBSTONES:
+            del self._gone[next(iter(self._gone))]
+
+    def _jobs_concerned(self, resource: Resource, manifest: Manifest) -> set[JobKey]:
+        if resource == ASYNCDIFFJOBS:
+            return {JobKey.of(manifest)}
+        key = self._job_keys.get(job_uid_of(manifest))
+        return set() if key is None else {key}
+
+
+def version_of(manifest: Manifest) -> int:
+    """Gives an object's resourceVersion as the integer that it is."""
+    return int(manifest["metadata"]["resourceVersion"])
+
+
+def job_uid_of(manifest: Manifest) -> str:
+    """Gives the uid of the AsyncDiffJob that an object says it belongs to; empty if it says nothing."""
+    uid: str = manifest["metadata"].get("labels", {}).get(JOB_UID_LABEL, "")
+    return uid
+
+
+def _trimmed(resource: Resource, manifest: Manifest) -> Manifest:
+    """Leaves out what nobody asks for: who wrote which field, and what a pod's template says anyway."""
+    metadata = {name: value for name, value in manifest["metadata"].items() if name != "managedFields"}
+    trimmed: dict[str, Any] = {**manifest, "metadata": metadata}
+    if resource == PODS:
+        spec = manifest.get("spec", {}).items()
+        trimmed["spec"] = {name: value for name, value in spec if not isinstance(value, dict | list)}
+    return trimmed

@@ -1,0 +1,210 @@
+"""The work queue: keys that want to be looked at, each at most once at a time.
+
+`Agenda` is the rule, a plain object that is told the time; `WorkQueue` lets workers wait for it. The rule is that
+of client-go's rate-limiting queue, with one addition: where the API server asked to wait, new events do not
+bring a key forward.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import random
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+JITTER: Final = 0.2
+"""Each delay is drawn from ± this share of it, so that keys that failed together do not return together."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backoff:
+    """How long a key rests after its n-th failure in a row: `first_seconds` doubled each time, with a limit."""
+
+    first_seconds: float = 0.25
+    limit_seconds: float = 60.0
+
+    def seconds(self, failures: int, chance: float) -> float:
+        """Gives the rest after so many failures in a row (≥ 1); `chance` in [0, 1] draws the jitter."""
+        doublings = min(failures - 1, 32)  # beyond, every sane limit is reached
+        rest = min(self.first_seconds * 2.0**doublings, self.limit_seconds)
+        return rest * (1 - JITTER + 2 * JITTER * chance)
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Generic[K]):
+    """A key that was handed to a worker."""
+
+    key: K
+    due_at: float
+    """When it was to be looked at, by the queue's clock."""
+
+
+class Agenda(Generic[K]):
+    """Which key is due when, and which are in work. Times are seconds of one monotonic clock."""
+
+    def __init__(self, backoff: Backoff, chance: Callable[[], float] = random.random) -> None:
+        self._backoff = backoff
+        self._chance = chance
+        self._due: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._order = itertools.count()
+        self._not_before: dict[K, float] = {}
+        self._failures: dict[K, int] = {}
+        self._in_work: set[K] = set()
+
+    def add(self, key: K, now: float, after_seconds: float = 0.0) -> None:
+        """Wants a key looked at; of several wishes the earliest counts."""
+        due = max(now + after_seconds, self._not_before.get(key, now))
+        if due >= self._due.get(key, float("inf")):
+            return
+        self._due[key] = due
+        if key not in self._in_work:
+            self._push(key)
+
+    def take(self, now: float) -> Work[K] | None:
+        """Gives the key that has been due for longest and is in nobody's work; None if there is none."""
+        self._drop_stale_entries()
+        if not self._heap or self._heap[0][0] > now:
+            return None
+        due, _, key = heapq.heappop(self._heap)
+        del self._due[key]
+        self._not_before.pop(key, None)
+        self._in_work.add(key)
+        return Work(key, due)
+
+    def done(self, key: K) -> None:
+        """Ends the work on a key; what was added meanwhile comes up again."""
+        self._in_work.remove(key)
+        if key in self._due:
+            self._push(key)
+
+    def succeeded(self, key: K) -> None:
+        """Forgets the failures of a key."""
+        self._failures.pop(key, None)
+
+    def failed(self, key: K, now: float, at_least_seconds: float = 0.0) -> float:
+        """Wants a key tried again after its backoff and gives the seconds.
+
+        Args:
+            key: what failed.
+            now: the time.
+            at_least_seconds: what the API server asked for; until then nothing brings the key forward.
+        """
+        self._failures[key] = self._failures.get(key, 0) + 1
+        seconds = max(self._backoff.seconds(self._failures[key], self._chance()), at_least_seconds)
+        if at_least_seconds > 0:
+            self._not_before[key] = now + at_least_seconds
+            self._due.pop(key, None)
+        self.add(key, now, seconds)
+        return seconds
+
+    def forget(self, key: K) -> None:
+        """Removes a key and all that is known of it; work on it that is under way goes on."""
+        for table in (self._due, self._not_before, self._failures):
+            table.pop(key, None)
+
+    def next_due(self) -> float | None:
+        """Gives the time at which a key can be taken; None if nothing waits."""
+        self._drop_stale_entries()
+        return self._heap[0][0] if self._heap else None
+
+    def failures(self, key: K) -> int:
+        """How often a key failed in a row."""
+        return self._failures.get(key, 0)
+
+    def depth(self, now: float) -> int:
+        """How many keys are due and wait for a worker."""
+        return sum(1 for due in self._due.values() if due <= now)
+
+    def oldest_seconds(self, now: float) -> float:
+        """For how long the first of them has waited."""
+        return max((now - due for due in self._due.values() if due <= now), default=0.0)
+
+    def _push(self, key: K) -> None:
+        heapq.heappush(self._heap, (self._due[key], next(self._order), key))
+
+    def _drop_stale_entries(self) -> None:
+        """A key that was brought forward, taken or forgotten leaves its old entry behind."""
+        while self._heap:
+            due, _, key = self._heap[0]
+            if self._due.get(key) == due and key not in self._in_work:
+                return
+            heapq.heappop(self._heap)
+
+
+class QueueClosedError(Exception):
+    """The queue hands out nothing any more."""
+
+
+class WorkQueue(Generic[K]):
+    """An `Agenda` on the event loop."""
+
+    def __init__(self, backoff: Backoff = Backoff(), clock: Callable[[], float] = time.monotonic) -> None:
+        self._agenda: Agenda[K] = Agenda(backoff)
+        self._clock = clock
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    def add(self, key: K, after_seconds: float = 0.0) -> None:
+        """Wants a key looked at, at once or after some seconds."""
+        self._agenda.add(key, self._clock(), after_seconds)
+        self._changed.set()
+
+    async def get(self) -> Work[K]:
+        """Waits for a key that is due; whoever gets it calls `done`.
+
+        Raises:
+            QueueClosedError: Nothing is handed out any more.
+        """
+        while not self._closed:
+            if (work := self._agenda.take(self._clock())) is not None:
+                return work
+            self._changed.clear()
+            await self._wait_for_change()
+        raise QueueClosedError
+
+    def close(self) -> None:
+        """Hands out nothing any more."""
+        self._closed = True
+        self._changed.set()
+
+    def done(self, key: K) -> None:
+        """Ends the work on a key."""
+        self._agenda.done(key)
+        self._changed.set()
+
+    def succeeded(self, key: K) -> None:
+        """Forgets the failures of a key."""
+        self._agenda.succeeded(key)
+
+    def failed(self, key: K, at_least_seconds: float = 0.0) -> float:
+        """Wants a key tried again after its backoff and gives the seconds."""
+        seconds = self._agenda.failed(key, self._clock(), at_least_seconds)
+        self._changed.set()
+        return seconds
+
+    def forget(self, key: K) -> None:
+        """Removes a key and all that is known of it."""
+        self._agenda.forget(key)
+
+    def depth(self) -> int:
+        """How many keys are due and wait for a worker."""
+        return self._agenda.depth(self._clock())
+
+    def oldest_seconds(self) -> float:
+        """For how long the first of them has waited."""
+        return self._agenda.oldest_seconds(self._clock())
+
+    async def _wait_for_change(self) -> None:
+        due = self._agenda.next_due()
+        rest = None if due is None else max(0.0, due - self._clock())
+        try:
+            await asyncio.wait_for(self._changed.wait(), rest)
+        except TimeoutError:
+            return

@@ -1,0 +1,163 @@
+"""One look at a job: observe, plan, apply, write the status, tell. Everything that is decided is decided by `plan`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from asyncdiff_operator.apply import Applier, NameTakenError
+from asyncdiff_operator.cache import Cache, JobKey
+from asyncdiff_operator.client import ApiClient
+from asyncdiff_operator.errors import NotFoundError, OperatorError, RefusedError
+from asyncdiff_operator.events import EventRecorder
+from asyncdiff_operator.intent import Plan
+from asyncdiff_operator.logs import job_logger
+from asyncdiff_operator.observe import JobGoneError, Observer
+from asyncdiff_operator.observed import Manifest, Observed
+from asyncdiff_operator.polling import Poller
+from asyncdiff_operator.resources import PODS, resource_of
+from asyncdiff_operator.status_writer import StatusWriter
+
+logger = logging.getLogger(__name__)
+
+MAX_PLANS: Final = 8
+"""Plans of one look: each may ask, and meet strangers and refusals. More would be a plan that asks for ever."""
+
+MakePlan = Callable[[Observed, datetime], Plan]
+
+
+class EndlessPlanError(OperatorError):
+    """The plans of one look did not come to an end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What a reconciler works with."""
+
+    client: ApiClient
+    """Guarded by the Lease."""
+    cache: Cache
+    observer: Observer
+    applier: Applier
+    status_writer: StatusWriter
+    recorder: EventRecorder
+    poller: Poller
+    make_plan: MakePlan
+    now: Callable[[], datetime]
+    """The API server's clock."""
+
+
+class Reconciler:
+    """Looks at jobs; of two calls for one job the second comes after the first."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._strangers: dict[str, tuple[Manifest, ...]] = {}
+        self._uids: dict[JobKey, str] = {}
+
+    async def reconcile(self, key: JobKey) -> float | None:
+        """Looks at one job.
+
+        Returns:
+            The seconds after which to look again; None to wait for an event.
+
+        Raises:
+            ChangedMeanwhileError: Something was not as observed; look again soon.
+            ApiError: The API server refused or did not answer; look again after a while.
+            LeadershipLostError: Another replica may be writing.
+        """
+        job = self._parts.cache.job(key)
+        self._forget_predecessor(key, job)
+        if job is None:
+            return None
+        try:
+            return await self._look(key, job)
+        except JobGoneError:
+            self._forget_predecessor(key, None)
+            return None
+
+    async def _look(self, key: JobKey, job: Manifest) -> float | None:
+        uid = job["metadata"]["uid"]
+        await self._look_at_strangers(uid)
+        observed = self._parts.observer.observe(job, self._strangers.get(uid, ()))
+        plan, observed, refusal = await self._plan_and_apply(observed)
+        again = [plan.look_again_after_seconds, await self._tell(observed.job, plan)]
+        self._parts.poller.follow(
+            key, uid, plan.poll, (pod["metadata"]["uid"] for pod in self._parts.cache.children(PODS, uid))
+        )
+        if refusal is not None:
+            raise refusal
+        if plan.operations:
+            return 0.0  # what was written is seen at once, not when its event comes
+        return min((seconds for seconds in again if seconds is not None), default=None)
+
+    async def _plan_and_apply(self, observed: Observed) -> tuple[Plan, Observed, RefusedError | None]:
+        """Plans until a plan is carried out; a refusal becomes part of what is observed, for a plan to tell."""
+        refusal: RefusedError | None = None
+        for _ in range(MAX_PLANS):
+            plan = self._parts.make_plan(observed, self._parts.now())
+            if plan.questions:
+                observed = await self._parts.observer.answer(observed, plan.questions)
+                continue
+            try:
+                await self._parts.applier.apply(plan.operations)
+            except NameTakenError as error:
+                observed = self._meet(observed, error.stranger)
+            except RefusedError as error:
+                if refusal is not None:
+                    raise
+                refusal = error
+                observed = replace(observed, refusal=error.said)
+            else:
+                return plan, observed, refusal
+        raise EndlessPlanError(
+            f"{MAX_PLANS} plans for {JobKey.of(observed.job)} asked or were refused one after the other; the last "
+            f"answers were to {sorted(observed.answers)}: please report this as a bug"
+        )
+
+    async def _tell(self, job: Manifest, plan: Plan) -> float | None:
+        """Writes status and events; gives the seconds after which the status may be written, if it was put off."""
+        log = job_logger(logger, job)
+        rest = None
+        if plan.status is not None:
+            rest = await self._parts.status_writer.write(job, plan.status, urgent=plan.urgent)
+        for event in plan.events:
+            log.info("%s: %s", event.reason.value, event.message)
+        await self._parts.recorder.record(job, plan.events)
+        return rest
+
+    def _meet(self, observed: Observed, stranger: Manifest) -> Observed:
+        uid = observed.job["metadata"]["uid"]
+        self._strangers[uid] = (*self._strangers.get(uid, ()), stranger)
+        return replace(observed, strangers=(*observed.strangers, stranger))
+
+    async def _look_at_strangers(self, job_uid: str) -> None:
+        """Reads the strangers that a job met before: they may be gone."""
+        still: list[Manifest] = []
+        for stranger in self._strangers.get(job_uid, ()):
+            metadata = stranger["metadata"]
+            resource = resource_of(stranger)
+            try:
+                found = await self._parts.client.get(resource, metadata["namespace"], metadata["name"])
+            except NotFoundError:
+                continue
+            if found["metadata"]["uid"] == metadata["uid"]:
+                still.append(found)
+        self._strangers[job_uid] = tuple(still)
+        if not still:
+            del self._strangers[job_uid]
+
+    def _forget_predecessor(self, key: JobKey, job: Manifest | None) -> None:
+        """Drops what is known of a job that is gone, also where another has its name already."""
+        before = self._uids.pop(key, None)
+        if job is not None:
+            self._uids[key] = job["metadata"]["uid"]
+        if before is None or before == self._uids.get(key):
+            return
+        self._strangers.pop(before, None)
+        self._parts.poller.forget(before)
+        self._parts.status_writer.forget(before)
+        self._parts.recorder.forget(before)

@@ -1,0 +1,167 @@
+"""A gateway in front of a cluster's API server: plain HTTP on this side, so that it sees every request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp import web
+
+from support.cluster.api import ssl_context
+from support.processes import free_port
+
+if TYPE_CHECKING:
+    from support.cluster import Cluster
+
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+HOP_HEADERS = frozenset(
+    {"host", "connection", "transfer-encoding", "content-length", "content-encoding", "date"}
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request on its way to the API server."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    body: Any
+    headers: dict[str, str] = field(repr=False, default_factory=dict)
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it changes something, Leases aside."""
+        return self.method in WRITES and "/leases" not in self.path
+
+    @property
+    def is_watch(self) -> bool:
+        """Whether its answer is a stream of events."""
+        return "watch" in self.query
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer in place of the API server's."""
+
+    code: int
+    reason: str = ""
+    message: str = "injected by a test"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Before = Callable[[Seen], Reply | None]
+"""Sees a request before the API server does; an answer keeps it from getting there."""
+After = Callable[[Seen, int], None]
+"""Sees the status of an answer before the operator does."""
+Mangle = Callable[[Seen, bytes], list[bytes]]
+"""Takes a line of a watch and gives the lines that go on."""
+
+
+class Gateway:
+    """Passes requests on as one user of the cluster, a member of system:masters."""
+
+    def __init__(self, cluster: Cluster, user: str) -> None:
+        self.before: Before = lambda _: None
+        self.after: After = lambda _seen, _code: None
+        self.mangle: Mangle = lambda _seen, line: [line]
+        self.port = free_port()
+        self._server = cluster.server
+        config = json.loads(cluster.kubeconfig_for_user(user, ["system:masters"]).read_text())
+        self._tls = ssl_context(config["clusters"][0]["cluster"], config["users"][0]["user"])
+        self.kubeconfig = cluster.folder / f"gateway-{self.port}.kubeconfig"
+        self.kubeconfig.write_text(json.dumps(_kubeconfig(self.port)))
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="gateway", daemon=True)
+
+    def __enter__(self) -> Gateway:
+        self._thread.start()
+        self._do(self._start())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._do(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    async def _start(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0), auto_decompress=True
+        )
+        application = web.Application(client_max_size=2**24)
+        application.router.add_route("*", "/{path:.*}", self._pass_on)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+
+    async def _stop(self) -> None:
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def _pass_on(self, request: web.Request) -> web.StreamResponse:
+        content = await request.read()
+        seen = Seen(
+            request.method,
+            request.path,
+            dict(request.query),
+            json.loads(content) if content else None,
+            dict(request.headers),
+        )
+        if (reply := await asyncio.to_thread(self.before, seen)) is not None:
+            return _refusal(reply)
+        headers = {
+            n: v for n, v in request.headers.items() if n.lower() not in HOP_HEADERS | {"authorization"}
+        }
+        async with self._session.request(
+            request.method,
+            self._server + request.path_qs,
+            data=content or None,
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=None),
+        ) as answer:
+            if seen.is_watch and answer.status == 200:
+                return await self._stream(request, seen, answer)
+            body = await answer.read()
+            await asyncio.to_thread(self.after, seen, answer.status)
+            kept = {n: v for n, v in answer.headers.items() if n.lower() not in HOP_HEADERS - {"date"}}
+            return web.Response(status=answer.status, body=body, headers=kept)
+
+    async def _stream(
+        self, request: web.Request, seen: Seen, answer: aiohttp.ClientResponse
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        async for line in answer.content:
+            for passed in self.mangle(seen, line):
+                await response.write(passed)
+        await response.write_eof()
+        return response
+
+
+def _refusal(reply: Reply) -> web.Response:
+    status = {"kind": "Status", "apiVersion": "v1", "code": reply.code, "status": "Failure"}
+    status |= {"reason": reply.reason, "message": reply.message}
+    return web.json_response(status, status=reply.code, headers=reply.headers)
+
+
+def _kubeconfig(port: int) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "g", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "g", "user": {"token": "told-to-the-gateway-alone"}}],
+        "contexts": [{"name": "g", "context": {"cluster": "g", "user": "g"}}],
+        "current-context": "g",
+    }
