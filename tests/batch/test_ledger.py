@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ from asyncdiff_api.formats.errors import AnotherJobError, DamagedRecordError
 from asyncdiff_api.formats.layout import block_key
 from asyncdiff_api.formats.manifest import ItemRecord, Outcome, read_block
 from asyncdiff_runtime.batch.launch import new_attempt
-from asyncdiff_runtime.batch.ledger import Block, Ledger
+from asyncdiff_runtime.batch.ledger import Block, Ledger, Survey
 from asyncdiff_runtime.storage import Creation, FolderStorage, Storage, open_storage
+from hypothesis import given
+from hypothesis import strategies as st
 
 if TYPE_CHECKING:
     from support.s3 import S3Server
@@ -52,8 +55,8 @@ def reopened(storage: Storage) -> Block:
 
 
 def test_parts_of_several_attempts_add_up(storage: Storage) -> None:
-    ledger(storage).flush(block_of(0, 1))
-    ledger(storage).flush(block_of(1, 2))
+    for block in (block_of(0, 1), block_of(1, 2)):
+        ledger(storage).flush(block, block.fresh())
 
     found = reopened(storage)
 
@@ -62,14 +65,15 @@ def test_parts_of_several_attempts_add_up(storage: Storage) -> None:
     assert len(found.parts) == 2
 
 
-def test_a_flush_writes_what_no_part_holds_yet_and_nothing_if_all_is_written(storage: Storage) -> None:
+def test_a_flush_writes_what_no_part_holds_yet(storage: Storage) -> None:
     writer, block = ledger(storage), block_of(0)
-    writer.flush(block)
-    writer.flush(block)
+    writer.flush(block, block.fresh())
+    assert block.fresh() == []
     block.records[record(1).id] = record(1)
-    writer.flush(block)
+    writer.flush(block, block.fresh())
     sizes = [len(read_block(storage.read(key), key).records) for key in sorted(block.parts)]
     assert sizes == [1, 1]
+    assert len(block.kept()) == 2
 
 
 def test_of_racing_commits_one_stands_and_all_hold_it(storage: Storage) -> None:
@@ -97,7 +101,7 @@ def test_a_survey_sees_its_own_blocks_alone(storage: Storage) -> None:
 
 def test_a_block_that_another_writer_finishes_meanwhile_is_seen_as_finished(storage: Storage) -> None:
     other, block = ledger(storage), block_of(0, 1)
-    other.flush(block)
+    other.flush(block, block.fresh())
     late = ledger(storage)
     survey = late.survey(range(4))
     other.commit(block)
@@ -106,6 +110,31 @@ def test_a_block_that_another_writer_finishes_meanwhile_is_seen_as_finished(stor
 
     assert found.complete
     assert found.records == block.records
+
+
+def test_what_a_killed_writer_left_of_a_finished_block_is_removed_and_not_read(storage: Storage) -> None:
+    writer, block = ledger(storage), block_of(0, 1)
+    writer.flush(block, block.fresh())
+    block.parts.clear()  # as if it were killed between the commit and the removal
+    writer.commit(block)
+
+    fresh = ledger(storage)
+    survey = fresh.survey(range(4))
+    fresh.tidy(survey)
+
+    assert (survey.parts, len(survey.leftovers)) == ({}, 1)
+    assert [found.key for found in storage.list("manifest/")] == [block_key(3)]
+
+
+@given(complete=st.frozensets(st.integers(0, 12)), start=st.integers(0, 6), length=st.integers(0, 8))
+def test_runs_of_unfinished_blocks_are_what_is_not_complete(
+    complete: frozenset[int], start: int, length: int
+) -> None:
+    blocks = range(start, start + length)
+    runs = list(Survey(complete, {}).unfinished(blocks))
+    assert [number for run in runs for number in run] == [n for n in blocks if n not in complete]
+    assert all(runs)
+    assert all(before.stop < after.start for before, after in pairwise(runs))
 
 
 def test_a_damaged_manifest_is_named_with_the_remedy(tmp_path: Path) -> None:

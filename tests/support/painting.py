@@ -114,7 +114,7 @@ def work(
         on_progress=lambda *_: None,
     )
     lines = worklist or inline_worklist(job.spec.generate)
-    return shard_work.run(wanted_by_block(lines, resolver, blocks, record.blocks), blocks)
+    return shard_work.run(lambda run: wanted_by_block(lines, resolver, run, record.blocks), blocks)
 
 
 def main() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from asyncdiff_api.formats.canonical import sha256_digest
@@ -36,6 +38,16 @@ class Block:
     """Items that a part holds already."""
     awaited: int = 0
     """Items that are still to be recorded before it can be committed."""
+    writing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """Held while the block is written; it guards `parts` and `flushed`."""
+
+    def kept(self) -> list[ItemRecord]:
+        """Gives the records that parts hold."""
+        return [record for name, record in self.records.items() if name in self.flushed]
+
+    def fresh(self) -> list[ItemRecord]:
+        """Gives the records that no part holds yet."""
+        return [record for name, record in self.records.items() if name not in self.flushed]
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,19 @@ class Survey:
 
     complete: frozenset[int]
     parts: dict[int, tuple[str, ...]]
+    """Keys of the parts of each block that is not complete."""
+    leftovers: tuple[str, ...] = ()
+    """Keys of parts whose block is complete: their writer was killed before it had removed them."""
+
+    def unfinished(self, blocks: range) -> Iterator[range]:
+        """Gives the blocks that are not complete, as runs."""
+        start = blocks.start
+        for stop in sorted(number for number in self.complete if number in blocks):
+            if stop > start:
+                yield range(start, stop)
+            start = stop + 1
+        if start < blocks.stop:
+            yield range(start, blocks.stop)
 
 
 class Ledger:
@@ -54,7 +79,7 @@ class Ledger:
         self._request_digest = request_digest
         self._attempt = attempt
         self._shard = shard
-        self._parts_written = 0
+        self._parts = itertools.count()
 
     def survey(self, blocks: range) -> Survey:
         """Lists what there is of a run of blocks; other blocks are not listed."""
@@ -69,7 +94,14 @@ class Ledger:
                 complete.add(key.block)
             else:
                 parts[key.block] = (*parts.get(key.block, ()), found.key)
-        return Survey(frozenset(complete), parts)
+        left = tuple(name for number, names in parts.items() if number in complete for name in names)
+        begun = {number: names for number, names in parts.items() if number not in complete}
+        return Survey(frozenset(complete), begun, left)
+
+    def tidy(self, survey: Survey) -> None:
+        """Removes the parts of blocks that are complete."""
+        for key in survey.leftovers:
+            self._storage.delete(key)
 
     def open(self, number: int, survey: Survey) -> Block:
         """Gives a block with what the survey found of it.
@@ -81,21 +113,20 @@ class Ledger:
         if number in survey.complete:
             records = {record.id: record for record in self._read(block_key(number)).records}
             return Block(number, records, complete=True)
+        if finished := self._finished(number):  # by another writer, since the survey
+            return finished
         parts = survey.parts.get(number, ())
         read = list(self._readable(parts))
         if len(read) < len(parts) and (finished := self._finished(number)):
-            return finished  # its writer has committed the block since the survey, and removed the parts
+            return finished  # in this very moment: who finishes a block removes its parts
         records = merge_records(record for part in read for record in part.records)
         return Block(number, records, complete=False, parts=set(parts), flushed=set(records))
 
-    def flush(self, block: Block) -> None:
-        """Writes what no part holds yet of an unfinished block."""
-        fresh = [record for name, record in block.records.items() if name not in block.flushed]
-        if block.complete or not fresh:
-            return
-        key = part_key(block.number, self._attempt, self._parts_written)
-        header = self._header(block.number, complete=False, part=self._parts_written)
-        self._parts_written += 1
+    def flush(self, block: Block, fresh: Sequence[ItemRecord]) -> None:
+        """Writes records of an unfinished block that no part holds yet."""
+        part = next(self._parts)
+        key = part_key(block.number, self._attempt, part)
+        header = self._header(block.number, complete=False, part=part)
         self._storage.write(key, write_block(header, fresh), "application/jsonl")
         block.parts.add(key)
         block.flushed.update(record.id for record in fresh)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from asyncdiff_api.formats.identity import JsonMap
@@ -14,14 +15,39 @@ from asyncdiff_api.formats.layout import EXTENSIONS, block_folder, item_key, rej
 from asyncdiff_api.formats.layout import ITEMS as ITEMS_FOLDER
 from asyncdiff_api.formats.manifest import ItemRecord, Outcome
 from asyncdiff_api.output import Format, Output
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from asyncdiff_runtime.batch.generator import Made, Unmade
-from asyncdiff_runtime.media import EncodingRefused, Rejection, accept, encode, encode_frames, to_images
-from asyncdiff_runtime.storage import Creation, Storage
+from asyncdiff_runtime.media import (
+    Encoded,
+    EncodingRefused,
+    MediaUnreadable,
+    Rejection,
+    accept,
+    encode,
+    encode_frames,
+    read_metadata,
+    to_images,
+)
+from asyncdiff_runtime.storage import Creation, ObjectMissingError, Storage
 
 STILLS: Final = frozenset({Format.PNG, Format.JPEG, Format.WEBP})
 """Formats whose objects can be read again for width and height."""
+
+ENCODERS: Final = 4
+"""Results that are encoded at once; any number may be uploaded."""
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """An item, ready to be uploaded."""
+
+    objects: list[Encoded]
+    size: tuple[int, int]
+    """Width and height."""
+    frames: int | None
+    """Of a video."""
+    rejection: Rejection | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +65,8 @@ class ObjectWriter:
     facts: Mapping[str, object]
     """Written into every file beside its request: the same for all writers of the job."""
     default_fps: int | None = None
+    encoders: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(ENCODERS), repr=False)
+    """Held by who encodes."""
 
     def settle(self, item: WorkItem, duplicates: int, result: Made | Unmade) -> ItemRecord:
         """Accepts or rejects a result, writes its object, and gives its record.
@@ -52,83 +80,89 @@ class ObjectWriter:
             failure = {"outcome": Outcome.FAILED, "reason": result.reason, "message": result.message}
             return record.model_copy(update=failure)
         record = record.model_copy(update={"seconds": result.seconds, "report": result.report})
-        pictures = to_images(result.pixels if result.pixels.ndim == 4 else result.pixels[None])
-        frames = [picture for picture in pictures if isinstance(picture, Image.Image)]
-        if len(frames) < len(pictures):
-            return record.model_copy(update=_rejected(Rejection.NOT_FINITE))
-        rejection = accept(frames) if self.reject_blank else None
-        name = item_key if rejection is None else rejected_key
-        key = name(item.position.block, item.id, self.output.format)
         try:
-            place = self._write(key, item, frames)
+            with self.encoders:
+                encoded = self._encode(item, result)
         except EncodingRefused as error:
             failure = {"outcome": Outcome.FAILED, "reason": "Undecodable", "message": str(error)}
             return record.model_copy(update=failure)
-        placed = record.model_copy(update=place)
-        return placed if rejection is None else placed.model_copy(update=_rejected(rejection))
+        if encoded is None:
+            return record.model_copy(update=_rejected(Rejection.NOT_FINITE))
+        placed = record.model_copy(update=self._upload(item, encoded))
+        return placed if encoded.rejection is None else placed.model_copy(update=_rejected(encoded.rejection))
+
+    @property
+    def adopts(self) -> bool:
+        """Whether objects of lost records are taken over; of videos and frames, records must not be lost."""
+        return self.output.format in STILLS
 
     def adopt(self, item: WorkItem, duplicates: int) -> ItemRecord | None:
         """Gives the record of an item whose object lies there although no ledger knows it.
 
         A writer that was killed between upload and ledger leaves such an object: it is not made again. One
-        that cannot be decoded is removed.
+        that cannot be decoded, or was made for something else, is removed.
         """
         key = item_key(item.position.block, item.id, self.output.format)
-        data = self.storage.read(key)
         try:
-            with Image.open(io.BytesIO(data)) as picture:
-                picture.load()
-                width, height = picture.size
-        except (UnidentifiedImageError, OSError):
+            data = self.storage.read(key)
+        except ObjectMissingError:
+            return None  # another writer has removed it
+        try:
+            sound = read_metadata(data).get("id") == item.id
+        except MediaUnreadable:
+            sound = False
+        if not sound:
             self.storage.delete(key)
             return None
+        with Image.open(io.BytesIO(data)) as picture:
+            width, height = picture.size
         place = {"key": key, "bytes": len(data), "sha256": _sha256(data), "width": width, "height": height}
         return record_of(item, duplicates).model_copy(update=place)
 
-    def orphans(self, blocks: range, complete: frozenset[int]) -> dict[int, set[str]]:
-        """Gives the ids of items whose objects lie in the folders of blocks that are not complete.
+    def orphans(self, block: int) -> frozenset[str]:
+        """Gives the ids of items whose objects lie in a block's folder; none where they cannot be adopted."""
+        if not self.adopts:
+            return frozenset()
+        folder, suffix = f"{ITEMS_FOLDER}{block_folder(block)}", EXTENSIONS[self.output.format]
+        keys = (found.key for found in self.storage.list(folder))
+        return frozenset(key.removeprefix(folder).removesuffix(suffix) for key in keys)
 
-        Formats of several objects an item have none: a folder may lack frames.
-        """
-        found: dict[int, set[str]] = {}
-        if self.output.format not in STILLS:
-            return found
-        suffix = EXTENSIONS[self.output.format]
-        for stat in self.storage.list(ITEMS_FOLDER, after=f"{ITEMS_FOLDER}{block_folder(blocks.start)}"):
-            folder, _, name = stat.key.removeprefix(ITEMS_FOLDER).rpartition("/")
-            if not folder.isdecimal() or not name.endswith(suffix):
-                continue
-            if int(folder) >= blocks.stop:
-                break
-            if int(folder) not in complete:
-                found.setdefault(int(folder), set()).add(name.removesuffix(suffix))
-        return found
-
-    def _write(self, key: str, item: WorkItem, frames: list[Image.Image]) -> dict[str, object]:
+    def _encode(self, item: WorkItem, made: Made) -> _Encoded | None:
+        """Accepts or rejects a result and encodes it; None if it has values that are no numbers."""
+        pictures = to_images(made.pixels if made.pixels.ndim == 4 else made.pixels[None])
+        frames = [picture for picture in pictures if isinstance(picture, Image.Image)]
+        if len(frames) < len(pictures):
+            return None
+        rejection = accept(frames) if self.reject_blank else None
         metadata = {"id": item.id, "request": self._request(item), **self.facts}
-        size = {"width": frames[0].width, "height": frames[0].height}
         if self.output.format is Format.FRAMES:
-            return {**self._write_frames(key, frames, metadata), **size}
-        fps = item.line.fps or self.default_fps
-        encoded = encode(
+            return _Encoded(list(encode_frames(frames, metadata)), frames[0].size, len(frames), rejection)
+        one = encode(
             frames if len(frames) > 1 else frames[0],
             self.output.format,
             metadata,
-            fps=fps,
+            fps=item.line.fps or self.default_fps,
             quality=self.output.encoder_quality,
         )
-        data = self._create(key, encoded.data, encoded.content_type)
-        count = {"frames": len(frames)} if self.output.format not in STILLS else {}
-        return {"key": key, "bytes": len(data), "sha256": _sha256(data), **size, **count}
+        count = None if self.output.format in STILLS else len(frames)
+        return _Encoded([one], frames[0].size, count, rejection)
 
-    def _write_frames(
-        self, key: str, frames: list[Image.Image], metadata: Mapping[str, object]
-    ) -> dict[str, object]:
-        digests, total = "", 0
-        for encoded in encode_frames(frames, metadata):
-            data = self._create(key.rstrip("/") + encoded.suffix, encoded.data, encoded.content_type)
-            digests, total = digests + _sha256(data), total + len(data)
-        return {"key": key, "bytes": total, "sha256": _sha256(digests.encode()), "frames": len(frames)}
+    def _upload(self, item: WorkItem, encoded: _Encoded) -> dict[str, object]:
+        """Writes an item's objects and gives their part of its record."""
+        name = item_key if encoded.rejection is None else rejected_key
+        key = name(item.position.block, item.id, self.output.format)
+        base = key.removesuffix(EXTENSIONS[self.output.format])
+        contents = [self._create(base + one.suffix, one.data, one.content_type) for one in encoded.objects]
+        digests = [_sha256(content) for content in contents]
+        width, height = encoded.size
+        return {
+            "key": key,
+            "bytes": sum(map(len, contents)),
+            "sha256": _sha256("".join(digests).encode()) if key.endswith("/") else digests[0],
+            "width": width,
+            "height": height,
+            "frames": encoded.frames,
+        }
 
     def _create(self, key: str, data: bytes, content_type: str) -> bytes:
         """Writes an object and gives the content that stands under its key."""

@@ -35,6 +35,7 @@ from asyncdiff_runtime.batch.loop import Work
 from asyncdiff_runtime.batch.models import load_pipeline, locate
 from asyncdiff_runtime.batch.objects import ObjectWriter
 from asyncdiff_runtime.batch.pipeline import PipelineGenerator
+from asyncdiff_runtime.batch.recorder import Standing
 from asyncdiff_runtime.batch.worklist import wanted_by_block
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -128,7 +129,7 @@ class Rank:
             on_progress=self._progress,
         )
         self._say(phase="Generating", items=ItemCounts())
-        counts = work.run(wanted_by_block(worklist, resolver, blocks, record.blocks), blocks)
+        counts = work.run(lambda run: wanted_by_block(worklist, resolver, run, record.blocks), blocks)
         self._say(items=counts)
 
     def _parallelized(self, pipe: Any) -> Any:
@@ -171,9 +172,15 @@ class Rank:
         alone = self._assignment.record.schedule["strategy"] == "Data"
         return AUTO_BATCH_ON_GPU if alone and parallelism.device is Device.CUDA else 1
 
-    def _progress(self, counts: ItemCounts, made: int, running: int) -> None:
+    def _progress(self, standing: Standing) -> None:
         phase = "Draining" if self._draining.is_set() else "Generating"
-        self._say(phase=phase, items=counts, made=made, running=running)
+        self._say(
+            phase=phase,
+            items=standing.counts,
+            recorded=standing.recorded,
+            made=standing.made,
+            queued=standing.queued,
+        )
 
     def _say(self, **changes: object) -> None:
         self._state = self._state.model_copy(update=changes)
