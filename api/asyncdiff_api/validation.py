@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from asyncdiff_api.describe import Kind, Shape, child, job_shape
 from asyncdiff_api.fields import Items
+from asyncdiff_api.formats import errors
 from asyncdiff_api.job import AsyncDiffJob
 from asyncdiff_api.rules import rules_of
 from asyncdiff_api.wording import expectation, found, nearest, nearest_field, remedy
@@ -52,7 +53,7 @@ def dotted(path: Path) -> str:
     ]
 
 
-class InvalidJobError(ValueError):
+class InvalidJobError(errors.InvalidJobError, ValueError):
     """A document that is not a valid job; `problems` says why."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
