@@ -50,12 +50,12 @@ setup: $(FULL)/.stamp ## Make the environment of everything, torch included (.ve
 .PHONY: setup-control
 setup-control: $(CONTROL)/.stamp ## Make the environment of contract, operator and command line, without torch (.venv-control)
 
-# Real programs that tests run (etcd, kube-apiserver, an S3 server) are built once, into the user's cache. Should
+# Real programs that tests run (etcd, kube-apiserver, an S3 server, Helm) are built once, into the user's cache. Should
 # that fail, the tests that need them say why.
 .PHONY: test-programs
 test-programs:
-	-@PYTHONPATH=tests $(PYTHON) -c 'from support.tools import KUBE, VERSITYGW, find_programs; \
-		[find_programs(module) for module in (KUBE, VERSITYGW)]'
+	-@PYTHONPATH=tests $(PYTHON) -c 'from support.tools import COREDNS, HELM, KUBE, VERSITYGW, find_programs; \
+		[find_programs(module) for module in (KUBE, VERSITYGW, HELM, COREDNS)]'
 
 # ── Tests ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -132,6 +132,7 @@ lock: ## Resolve the requirements again (network); LOCK_ARGS="--upgrade" takes t
 	$(LOCK) $(LOCK_ARGS) --constraint locks/full.txt --extra operator --extra dev pyproject.toml --output-file locks/dev.txt
 	$(LOCK) $(LOCK_ARGS) --resolution lowest-direct --all-extras pyproject.toml --output-file locks/lowest.txt
 	$(LOCK) $(LOCK_ARGS) locks/uv.in --output-file locks/uv.txt
+	$(LOCK) $(LOCK_ARGS) --constraint locks/full.txt locks/build.in --output-file locks/build.txt
 
 .PHONY: clean
 clean: ## Remove environments, caches and what was built

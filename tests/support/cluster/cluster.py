@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import urllib.request
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +19,9 @@ from support.cluster.api import Api, ApiError, reference
 from support.cluster.audit import AuditLog
 from support.cluster.certificates import Authority, KeyPair, signing_key
 from support.cluster.kubeconfig import Kubeconfig, Token
+from support.cluster.programs import LOOPBACK, Network
 from support.processes import ProcessFolder, free_port, wait_until
-from support.tools import API_PROGRAMS, KUBE, find_programs
+from support.tools import API_PROGRAMS, CONTROL_PROGRAMS, KUBE, find_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,11 +46,13 @@ class Cluster:
             them to inject faults, start them again to recover.
         port: the API server's port; a restarted server keeps it.
         binaries: where each program is.
+        network: how it is reached.
     """
 
     processes: ProcessFolder
     port: int
     binaries: dict[str, Path]
+    network: Network = LOOPBACK
 
     @classmethod
     def start(cls, *, owner: int | None = None) -> Cluster:
@@ -62,12 +65,12 @@ class Cluster:
             BuildFailedError, GoUnavailableError: the programs are not here and could not be built.
             ClusterError: a program ended at once; the text has the end of its log.
         """
-        return cls._start(find_programs(KUBE, API_PROGRAMS), owner)
+        return cls._start(find_programs(KUBE, API_PROGRAMS), owner, LOOPBACK)
 
     @classmethod
-    def start_control_plane(cls, *, owner: int | None = None) -> Cluster:
+    def start_control_plane(cls, *, owner: int | None = None, network: Network = LOOPBACK) -> Cluster:
         """As `start`, and the controllers and the scheduler beside it, all of one version."""
-        cluster = cls._start(find_programs(KUBE), owner)
+        cluster = cls._start(find_programs(KUBE, CONTROL_PROGRAMS), owner, network)
         try:
             cluster.start_controller_manager()
             cluster.start_scheduler()
@@ -81,7 +84,7 @@ class Cluster:
         """A handle on a cluster that another process started; closing it closes the cluster."""
         state = json.loads((folder / STATE).read_text())
         binaries = {name: Path(path) for name, path in state["binaries"].items()}
-        return cls(ProcessFolder(folder), state["port"], binaries)
+        return cls(ProcessFolder(folder), state["port"], binaries, Network(**state["network"]))
 
     @property
     def folder(self) -> Path:
@@ -91,7 +94,7 @@ class Cluster:
     @property
     def server(self) -> str:
         """The API server's address."""
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{self.network.address}:{self.port}"
 
     @property
     def kubeconfig(self) -> Path:
@@ -116,23 +119,25 @@ class Cluster:
     def start_api_server(self) -> None:
         """Starts the API server, on the same port each time, and waits until it serves requests."""
         program = programs.API_SERVER
-        self.processes.start(program, programs.api_server(self._binary(program), self.port))
+        argv = programs.api_server(self._binary(program), self.port, self.network)
+        self.processes.start(program, argv)
         default = reference("v1", "Namespace", "default")  # made last, after the server calls itself ready
-        self._wait(program, lambda: self._says_ok(self.port, "/readyz") and self.api.find(default))
+        address = f"{self.network.address}:{self.port}"
+        self._wait(program, lambda: self._says_ok(address, "/readyz") and self.api.find(default))
 
     def start_controller_manager(self) -> None:
         """Starts the controllers: Jobs make pods, namespaces can be deleted, garbage is collected."""
         program, port = programs.CONTROLLER_MANAGER, free_port()
         kubeconfig = self.kubeconfig_for_user("system:kube-controller-manager")
         self.processes.start(program, programs.controller_manager(self._binary(program), kubeconfig, port))
-        self._wait(program, lambda: self._says_ok(port, "/healthz"))
+        self._wait(program, lambda: self._says_ok(f"127.0.0.1:{port}", "/healthz"))
 
     def start_scheduler(self) -> None:
         """Starts the scheduler: pods are assigned to nodes, if there are any."""
         program, port = programs.SCHEDULER, free_port()
         kubeconfig = self.kubeconfig_for_user("system:kube-scheduler")
         self.processes.start(program, programs.scheduler(self._binary(program), kubeconfig, port))
-        self._wait(program, lambda: self._says_ok(port, "/healthz"))
+        self._wait(program, lambda: self._says_ok(f"127.0.0.1:{port}", "/healthz"))
 
     def namespace(self, prefix: str = "test") -> str:
         """Makes a namespace with a name of its own, in which pods can be created, and returns the name.
@@ -148,6 +153,10 @@ class Cluster:
             if error.reason != "AlreadyExists":
                 raise
         return name
+
+    def issue_to_server(self, hosts: Iterable[str]) -> KeyPair:
+        """A certificate that the cluster trusts, for a server of these names and addresses."""
+        return Authority.load(self._pair("ca")).issue_to_server(hosts)
 
     def kubeconfig_for_user(self, user: str, groups: Iterable[str] = ()) -> Path:
         """A kubeconfig for a user, who may do what RBAC grants to that name and those groups."""
@@ -206,8 +215,8 @@ class Cluster:
         self.close()
 
     @classmethod
-    def _start(cls, binaries: dict[str, Path], owner: int | None) -> Cluster:
-        cluster = cls(ProcessFolder.create("cluster", owner=owner), free_port(), binaries)
+    def _start(cls, binaries: dict[str, Path], owner: int | None, network: Network) -> Cluster:
+        cluster = cls(ProcessFolder.create("cluster", owner=owner), free_port(), binaries, network)
         try:
             cluster._write_files()
             cluster.start_etcd()
@@ -230,16 +239,19 @@ class Cluster:
 
     def _write_files(self) -> None:
         authority = Authority.create()
-        service = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.0.0.1")
+        service = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", self.network.api_service)
+        own = ("127.0.0.1", "localhost", self.network.address)
         self._write_pair("ca", authority.pair)
-        self._write_pair("server", authority.issue_to_server(("127.0.0.1", "localhost", *service)))
+        self._write_pair("server", authority.issue_to_server((*own, *service)))
+        self._write_pair("kubelet-client", authority.issue_to_client("kube-apiserver", ["system:masters"]))
         private, public = signing_key()
         self._write_private("service-accounts.key", private)
         (self.folder / "service-accounts.pub").write_bytes(public)
         (self.folder / programs.AUDIT_POLICY).write_text(programs.AUDIT_RULES)
         admin = authority.issue_to_client("admin", ["system:masters"])
         Kubeconfig(self.server, authority.pair.certificate, admin).write(self.kubeconfig)
-        state = {"port": self.port, "binaries": {name: str(path) for name, path in self.binaries.items()}}
+        binaries = {name: str(path) for name, path in self.binaries.items()}
+        state = {"port": self.port, "binaries": binaries, "network": asdict(self.network)}
         (self.folder / STATE).write_text(json.dumps(state))
 
     def _write_kubeconfig(self, credentials: KeyPair | Token, namespace: str = "default") -> Path:
@@ -273,8 +285,8 @@ class Cluster:
 
         wait_until(look, what=f"{program} to be ready; its log is {self.processes.log(program)}")
 
-    def _says_ok(self, port: int, path: str) -> bool:
+    def _says_ok(self, address: str, path: str) -> bool:
         """Whether a server of the control plane says itself that it is well."""
         trusting = ssl.create_default_context(cafile=self.folder / "ca.crt")
-        with urllib.request.urlopen(f"https://127.0.0.1:{port}{path}", context=trusting) as answer:
+        with urllib.request.urlopen(f"https://{address}{path}", context=trusting) as answer:
             return bool(answer.read() == b"ok")

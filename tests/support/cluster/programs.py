@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +28,29 @@ rules:
 - {level: Metadata}
 """
 
+
+@dataclass(frozen=True)
+class Network:
+    """Where the control plane is reached, and by whom.
+
+    Attributes:
+        address: the API server's address.
+        services: the range of the Services' addresses.
+        pods: the range of the pods' addresses; empty where no node runs pods.
+    """
+
+    address: str = "127.0.0.1"
+    services: str = "10.0.0.0/24"
+    pods: str = ""
+
+    @property
+    def api_service(self) -> str:
+        """The address of the Service `kubernetes`."""
+        return str(ip_network(self.services)[1])
+
+
+LOOPBACK = Network()
+
 # etcd wants a port even of a unix socket; the file is called by both.
 ETCD_CLIENTS = "unix://etcd:0"
 ETCD_PEERS = "unix://peers:0"
@@ -45,16 +70,23 @@ def etcd(program: Path) -> list[str | Path]:
     ]
 
 
-def api_server(program: Path, port: int) -> list[str | Path]:
-    """The API server on a port of the loopback address, with role-based access control and an audit log."""
+def api_server(program: Path, port: int, network: Network) -> list[str | Path]:
+    """The API server, with role-based access control and an audit log."""
+    kubelets = [
+        "--kubelet-certificate-authority=ca.crt",
+        "--kubelet-client-certificate=kubelet-client.crt",
+        "--kubelet-client-key=kubelet-client.key",
+        "--kubelet-preferred-address-types=InternalIP",
+    ]
+    # the `kubernetes` Service could not have a loopback endpoint, and without pods none will ask for one
+    alone = ["--endpoint-reconciler-type=none"]
     return [
         program,
         f"--etcd-servers={ETCD_CLIENTS}",
-        *serving(port),
-        # the `kubernetes` Service could not have a loopback endpoint, and no pod will ask for one
-        "--advertise-address=127.0.0.1",
-        "--endpoint-reconciler-type=none",
-        "--service-cluster-ip-range=10.0.0.0/24",
+        *serving(port, network.address),
+        f"--advertise-address={network.address}",
+        *(kubelets if network.pods else alone),
+        f"--service-cluster-ip-range={network.services}",
         "--client-ca-file=ca.crt",
         "--service-account-issuer=https://kubernetes.default.svc",
         "--service-account-signing-key-file=service-accounts.key",
@@ -92,10 +124,10 @@ def scheduler(program: Path, kubeconfig: Path, port: int) -> list[str | Path]:
     return [program, f"--kubeconfig={kubeconfig}", "--leader-elect=false", *serving(port)]
 
 
-def serving(port: int) -> list[str]:
-    """How every server of the control plane is reached."""
+def serving(port: int, address: str = "127.0.0.1") -> list[str]:
+    """How a server of the control plane is reached."""
     return [
-        "--bind-address=127.0.0.1",
+        f"--bind-address={address}",
         f"--secure-port={port}",
         "--tls-cert-file=server.crt",
         "--tls-private-key-file=server.key",

@@ -12,12 +12,23 @@ unless you set `GOSUMDB`; `GOPROXY` and the other settings of Go are yours as ev
 """
 
 from support.tools.building import BuildFailedError
-from support.tools.catalogue import API_PROGRAMS, KUBE, VERSITYGW, GoModule
+from support.tools.catalogue import (
+    API_PROGRAMS,
+    CONTROL_PROGRAMS,
+    COREDNS,
+    HELM,
+    KUBE,
+    VERSITYGW,
+    GoModule,
+)
 from support.tools.finding import find_programs
 from support.tools.golang import GoUnavailableError
 
 __all__ = [
     "API_PROGRAMS",
+    "CONTROL_PROGRAMS",
+    "COREDNS",
+    "HELM",
     "KUBE",
     "VERSITYGW",
     "BuildFailedError",

@@ -72,12 +72,16 @@ class GoModule:
         return (self.folder / "go.mod").read_text()
 
 
+# An API server and the means to talk to it: what the folder KUBEBUILDER_ASSETS holds by custom.
+API_PROGRAMS = ("etcd", "kube-apiserver", "kubectl")
+# With whatever makes pods of Jobs and finds nodes for them; a node of its own needs the rest.
+CONTROL_PROGRAMS = (*API_PROGRAMS, "kube-controller-manager", "kube-scheduler")
 KUBE = GoModule(
     name="kube",
     folder=MODULES / "kube",
     upstream="k8s.io/kubernetes",
     package=".",
-    programs=("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"),
+    programs=(*CONTROL_PROGRAMS, "kubelet", "kube-proxy", "fake-gpus"),
     version_symbol="k8s.io/component-base/version.gitVersion",
     minutes="4 to 6 minutes",
 )
@@ -90,5 +94,21 @@ VERSITYGW = GoModule(
     version_symbol="",
     minutes="a minute or two",
 )
-# An API server and the means to talk to it: what the folder KUBEBUILDER_ASSETS holds by custom.
-API_PROGRAMS = ("etcd", "kube-apiserver", "kubectl")
+COREDNS = GoModule(
+    name="coredns",
+    folder=MODULES / "coredns",
+    upstream="github.com/coredns/coredns",
+    package=".",
+    programs=("coredns",),
+    version_symbol="",
+    minutes="a minute or three",
+)
+HELM = GoModule(
+    name="helm",
+    folder=MODULES / "helm",
+    upstream="helm.sh/helm/v4",
+    package="helm.sh/helm/v4/cmd/helm",
+    programs=("helm",),
+    version_symbol="helm.sh/helm/v4/internal/version.version",
+    minutes="a minute or three",
+)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.tools.building import BuildFailedError
-from support.tools.catalogue import API_PROGRAMS, KUBE, VERSITYGW, GoModule
+from support.tools.catalogue import API_PROGRAMS, CONTROL_PROGRAMS, COREDNS, HELM, KUBE, VERSITYGW, GoModule
 from support.tools.finding import find_programs
 from support.tools.golang import GoUnavailableError
 from support.tools.progress import Progress
@@ -40,7 +40,10 @@ class Need:
 
 NEEDS = (
     Need("cluster", frozenset({"cluster", "new_cluster"}), KUBE, API_PROGRAMS),
-    Need("cluster", frozenset({"control_plane", "new_control_plane"}), KUBE, KUBE.programs),
+    Need("cluster", frozenset({"control_plane", "new_control_plane"}), KUBE, CONTROL_PROGRAMS),
+    Need("node", frozenset({"node"}), KUBE, KUBE.programs),
+    Need("node", frozenset({"node"}), COREDNS, COREDNS.programs),
+    Need("helm", frozenset({"helm"}), HELM, HELM.programs),
     Need("s3", frozenset({"s3_server", "new_s3_server"}), VERSITYGW, VERSITYGW.programs),
 )
 UNAVAILABLE = pytest.StashKey[dict[Need, Exception]]()
