@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import pytest
-from asyncdiff_api.formats.layout import GALLERY_INDEX, item_key
+from asyncdiff_api.formats.layout import CONTACT_SHEET, GALLERY_INDEX, item_key
 from asyncdiff_api.formats.manifest import ItemCounts, ItemRecord, Outcome, count_records
 from asyncdiff_runtime.media.gallery import (
-    CONTACT_SHEET,
     PAGE_ITEMS,
     About,
     GalleryObject,

@@ -225,6 +225,24 @@ def test_arrows_move_through_the_items_that_the_search_found(see: See) -> None:
     }
 
 
+def test_keys_move_over_the_grid_and_scroll_it(see: See) -> None:
+    seen = see("""
+      const path = [];
+      const top = (tile) => Math.round(tile.getBoundingClientRect().top);
+      const columns = tiles().filter((tile) => top(tile) === top(tiles()[0])).length;
+      tiles()[0].focus();
+      for (const key of ["ArrowRight", "ArrowDown", "ArrowUp", "ArrowUp", "End"]) {
+        press(key);
+        path.push(page().activeElement.title);
+      }
+      return { path, below: frame.contentWindow.scrollY > 5000, columns };
+    """)
+
+    below = f"picture {1 + int(str(seen['columns']))}"
+    assert seen["path"] == ["picture 1", below, "picture 1", "picture 1", "picture 1200"]
+    assert seen["below"] is True
+
+
 def test_the_address_of_an_item_opens_it_even_from_a_later_page(see: See) -> None:
     seen = see(
         """

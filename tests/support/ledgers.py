@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from asyncdiff_api.formats.canonical import sha256_digest
 from asyncdiff_api.formats.identity import ModelIdentity
 from asyncdiff_api.formats.job_record import JobRecord
-from asyncdiff_api.formats.manifest import Completion, ItemCounts, ItemRecord, Outcome
+from asyncdiff_api.formats.layout import part_key
+from asyncdiff_api.formats.manifest import (
+    BlockHeader,
+    Completion,
+    ItemCounts,
+    ItemRecord,
+    Outcome,
+    write_block,
+)
 from asyncdiff_api.validation import load
 from asyncdiff_runtime.batch.launch import new_attempt
-from asyncdiff_runtime.batch.ledger import Block, Ledger, Survey
+from asyncdiff_runtime.batch.ledger import Block, Ledger
 from asyncdiff_runtime.batch.record import Writer, now, settle_record
 from asyncdiff_runtime.batch.worklist import inline_worklist
 from asyncdiff_runtime.storage import Storage
@@ -46,10 +55,17 @@ def record_blocks(
 
 def flush(storage: Storage, record: JobRecord, block: int, shard: int = 0) -> None:
     """Writes a part of a block, which stays unfinished."""
-    ledger = Ledger(storage, record.request_digest, new_attempt(), shard)
-    unfinished = ledger.open(block, Survey(frozenset(), {}))
-    unfinished.records = {entry(block).id: entry(block)}
-    ledger.flush(unfinished)
+    header = BlockHeader(
+        block=block,
+        complete=False,
+        request_digest=record.request_digest,
+        attempt=new_attempt(),
+        shard=shard,
+        written_at=now(),
+        records=0,
+        digest=sha256_digest(b""),
+    )
+    storage.write(part_key(block, header.attempt, 0), write_block(header, [entry(block)]))
 
 
 def conclude(storage: Storage, record: JobRecord, reason: str, message: str = "") -> None:

@@ -7,7 +7,9 @@
     manifest/block-0000037.part-<attempt>-2.jsonl   what an attempt has flushed of an unfinished block
     probe/<attempt>                             written and removed to try permissions and conditional writes
     manifest.json, manifest.jsonl               the whole job; written by the finish step
-    gallery/index.html                          pages and contact sheets
+    gallery/index.html                          page that shows, searches and filters the items
+    gallery/page-00002.js                       further items of that page
+    gallery/contact-sheet.jpg                   the first items on one picture
     _SUCCESS or _FAILED                         written last
 
 Block numbers have seven digits so that listings are in order; a larger number simply has more.
@@ -32,6 +34,7 @@ BLOCKS: Final = "manifest/"
 PROBES: Final = "probe/"
 GALLERY: Final = "gallery/"
 GALLERY_INDEX: Final = "gallery/index.html"
+CONTACT_SHEET: Final = "gallery/contact-sheet.jpg"
 
 EXTENSIONS: Final = {
     "PNG": ".png",
@@ -112,8 +115,8 @@ def probe_key(attempt: str) -> str:
 
 
 def gallery_page(page: int) -> str:
-    """Gives the key of a gallery page; page 1 is the index."""
-    return GALLERY_INDEX if page == 1 else f"{GALLERY}page-{page:05d}.html"
+    """Gives the key of the script with a gallery's items from page 2 on; those of page 1 are in the index."""
+    return f"{GALLERY}page-{page:05d}.js"
 
 
 def normal_prefix(prefix: str) -> str:

@@ -138,6 +138,9 @@ class Manifest(Document):
     lines_digest: Digest
     lines_bytes: Count
     gallery: str | None = None
+    """Key of the gallery's page."""
+    contact_sheet: str | None = None
+    """Key of the contact sheet; None where no picture was made, or no gallery was asked for."""
     started_at: AwareDatetime
     finished_at: AwareDatetime
     gpu_seconds: dict[str, Seconds] = Field(default_factory=dict)

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 from asyncdiff_api.formats.blocks import BlockUnit
 from asyncdiff_api.formats.conditions import Reason
 from asyncdiff_api.formats.job_record import JobRecord
-from asyncdiff_api.formats.layout import FAILED, GALLERY_INDEX, MANIFEST, MANIFEST_LINES, SUCCESS
+from asyncdiff_api.formats.layout import FAILED, MANIFEST, MANIFEST_LINES, SUCCESS
 from asyncdiff_api.formats.manifest import (
     Completion,
     ItemCounts,
-    ItemRecord,
     Manifest,
     add_counts,
     count_records,
@@ -29,14 +26,11 @@ from asyncdiff_api.formats.manifest import (
 from asyncdiff_api.formats.result import OutputKeys, Result
 from asyncdiff_api.job import AsyncDiffJob
 
-from asyncdiff_runtime.batch.ledger import Block, Ledger
+from asyncdiff_runtime.batch.ledger import Ledger
+from asyncdiff_runtime.batch.prefix import blocks_in_order
 from asyncdiff_runtime.batch.record import names_of, now, versions
-from asyncdiff_runtime.media.gallery import About, write_gallery
+from asyncdiff_runtime.batch.showing import Shown, about_job, show
 from asyncdiff_runtime.storage import Storage
-
-READERS: Final = 8
-"""Block manifests read at once."""
-READ_AHEAD: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +62,7 @@ def finish(
     """
     storage.remove_unfinished()
     ledger = Ledger(storage, record.request_digest, attempt, 0)
-    gallery = None
+    shown = None
     with tempfile.TemporaryDirectory(prefix="asyncdiff-") as folder:
         path = Path(folder) / MANIFEST_LINES
         with path.open("wb") as file:
@@ -76,9 +70,10 @@ def finish(
         storage.write_file(MANIFEST_LINES, path, "application/jsonl")
         if job.spec.output.gallery:
             with path.open("rb") as file:
-                _write_gallery(storage, job, record, lines.counts, file)
-            gallery = GALLERY_INDEX
-    manifest = _manifest(job, record, lines, gallery, failure)
+                records = (item for line in file for item in read_records(line, MANIFEST_LINES))
+                about = about_job(record, lines.counts, title=job.metadata.name or "")
+                shown = show(storage, storage.write, records, about)
+    manifest = _manifest(job, record, lines, shown, failure)
     storage.write(MANIFEST, manifest.to_pretty(), "application/json")
     _conclude(storage, manifest)
     return manifest
@@ -103,7 +98,7 @@ def result_of(manifest: Manifest, shards: int, attempt: str) -> Result:
 def _merge(ledger: Ledger, record: JobRecord, file: IO[bytes]) -> Lines:
     digest, size, missing = hashlib.sha256(), 0, 0
     parts = [ItemCounts(total=0)]
-    for block in _blocks(ledger, record.blocks.count):
+    for block in blocks_in_order(ledger, record.blocks.count):
         missing += not block.complete
         counts = count_records(block.records.values())
         known = counts.done + counts.rejected + counts.failed
@@ -118,33 +113,8 @@ def _merge(ledger: Ledger, record: JobRecord, file: IO[bytes]) -> Lines:
     return Lines(counts=counts, missing_blocks=missing, digest=f"sha256:{digest.hexdigest()}", size=size)
 
 
-def _blocks(ledger: Ledger, count: int) -> Iterator[Block]:
-    """Gives all blocks in order, several read at once, none kept."""
-    survey = ledger.survey(range(count))
-    with ThreadPoolExecutor(READERS) as readers:
-        for numbers in _runs(count):
-            yield from readers.map(lambda number: ledger.open(number, survey), numbers)
-
-
-def _runs(count: int) -> Iterator[range]:
-    for start in range(0, count, READ_AHEAD):
-        yield range(start, min(start + READ_AHEAD, count))
-
-
-def _write_gallery(
-    storage: Storage, job: AsyncDiffJob, record: JobRecord, counts: ItemCounts, lines: IO[bytes]
-) -> None:
-    records: Iterator[ItemRecord] = (item for line in lines for item in read_records(line, MANIFEST_LINES))
-    facts = {
-        "Model": f"{record.model.source} {record.model.commit[:19]}",
-        "Schedule": str(record.schedule["strategy"]),
-    }
-    title = job.metadata.name or "asyncdiff"
-    write_gallery(records, storage.write, About(title=title, counts=counts, facts=facts))
-
-
 def _manifest(
-    job: AsyncDiffJob, record: JobRecord, lines: Lines, gallery: str | None, failure: str
+    job: AsyncDiffJob, record: JobRecord, lines: Lines, shown: Shown | None, failure: str
 ) -> Manifest:
     counts, allowed = lines.counts, job.spec.acceptance.max_failed_items
     lost = counts.failed + counts.rejected
@@ -173,7 +143,8 @@ def _manifest(
         missing_blocks=lines.missing_blocks,
         lines_digest=lines.digest,
         lines_bytes=lines.size,
-        gallery=gallery,
+        gallery=shown.page if shown else None,
+        contact_sheet=shown.contact_sheet if shown else None,
         started_at=record.created_at,
         finished_at=now(),
         versions=versions(),

@@ -30,12 +30,14 @@ from asyncdiff_api.formats.manifest import (
 from asyncdiff_api.formats.progress import SecondsPerItem, Throughput
 from pydantic import AwareDatetime
 
-from asyncdiff_runtime.batch.ledger import Ledger, Survey
+from asyncdiff_runtime.batch.ledger import Block, Ledger, Survey
 from asyncdiff_runtime.batch.record import read_record
 from asyncdiff_runtime.storage import ObjectMissingError, Storage
 
 READERS: Final = 16
 """Block manifests read at once."""
+READ_AHEAD: Final = 64
+"""Blocks held at a time by who reads all of them."""
 MOST_READ: Final = 4096
 """Block manifests of a finished prefix that are read, for the times alone: its counts are in one file."""
 WINDOW: Final = timedelta(minutes=10)
@@ -262,6 +264,20 @@ def remedy_of(completion: Completion | None) -> str:
     if completion is None or completion.succeeded or completion.reason not in tuple(Reason):
         return ""
     return REASONS[Reason(completion.reason)].remedy
+
+
+def blocks_in_order(ledger: Ledger, count: int) -> Iterator[Block]:
+    """Gives all blocks with what is recorded of them, several read at once, none kept.
+
+    Raises:
+        DamagedRecordError: As `Ledger.open`.
+        AnotherJobError: As `Ledger.open`.
+    """
+    survey = ledger.survey(range(count))
+    with ThreadPoolExecutor(READERS) as readers:
+        for start in range(0, count, READ_AHEAD):
+            numbers = range(start, min(start + READ_AHEAD, count))
+            yield from readers.map(lambda number: ledger.open(number, survey), numbers)
 
 
 def _goes_on(completion: Completion, before: int, finished: int, begun: Iterable[Tally]) -> bool:

@@ -36,6 +36,13 @@ def print_json(value: JsonValue) -> None:
 
 
 @contextmanager
+def waiting(words: str) -> Iterator[None]:
+    """Shows on a terminal that something takes its time, and nothing elsewhere."""
+    with error_console().status(words):
+        yield
+
+
+@contextmanager
 def contract_errors() -> Iterator[None]:
     """Prints an error of the contract as reason and sentence, and ends with its code."""
     try:

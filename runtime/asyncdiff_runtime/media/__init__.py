@@ -4,7 +4,7 @@ Knows nothing of jobs, pods or storage: it takes pictures and records and gives 
 are for the way out, `gallery` and `sheet` for the finish step.
 """
 
-from asyncdiff_runtime.media.encoding import Encoded, encode, encode_frames, read_metadata
+from asyncdiff_runtime.media.encoding import Encoded, encode, encode_frames, read_metadata, read_picture
 from asyncdiff_runtime.media.errors import EncodingRefused, MediaError, MediaUnreadable, PixelsRefused
 from asyncdiff_runtime.media.pixels import Rejection, accept, to_images
 
@@ -19,5 +19,6 @@ __all__ = [
     "encode",
     "encode_frames",
     "read_metadata",
+    "read_picture",
     "to_images",
 ]

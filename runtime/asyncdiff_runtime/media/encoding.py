@@ -12,7 +12,7 @@ from PIL import Image
 
 from asyncdiff_runtime.media.errors import EncodingRefused, MediaUnreadable
 from asyncdiff_runtime.media.metadata import describe
-from asyncdiff_runtime.media.stills import encode_jpeg, encode_png, encode_webp, read_still
+from asyncdiff_runtime.media.stills import encode_jpeg, encode_png, encode_webp, read_pixels, read_still
 
 DEFAULT_QUALITY: Final = 95
 """Of `output.encoderQuality`."""
@@ -93,13 +93,40 @@ def read_metadata(data: bytes) -> dict[str, object]:
     Raises:
         MediaUnreadable: The file is none of our formats, is damaged, or carries no metadata of ours.
     """
-    if data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or data[:4] + data[8:12] == b"RIFFWEBP":
+    if _is_still(data):
         return read_still(data)
-    if data[4:8] == b"ftyp" or data.startswith(b"\x1a\x45\xdf\xa3"):
+    if _is_video(data):
         from asyncdiff_runtime.media.videos import read_video
 
         return read_video(data)
-    raise MediaUnreadable(
+    raise _unknown(data)
+
+
+def read_picture(data: bytes) -> Image.Image:
+    """Reads a picture, or the first frame of a video, known by its first bytes.
+
+    Raises:
+        MediaUnreadable: The file is none of our formats, or is damaged.
+    """
+    if _is_still(data):
+        return read_pixels(data)
+    if _is_video(data):
+        from asyncdiff_runtime.media.videos import read_first_frame
+
+        return read_first_frame(data)
+    raise _unknown(data)
+
+
+def _is_still(data: bytes) -> bool:
+    return data.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or data[:4] + data[8:12] == b"RIFFWEBP"
+
+
+def _is_video(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" or data.startswith(b"\x1a\x45\xdf\xa3")
+
+
+def _unknown(data: bytes) -> MediaUnreadable:
+    return MediaUnreadable(
         f"the file begins with {data[:8]!r}; wanted is a PNG, JPEG, WebP, MP4 or WebM file that asyncdiff has made"
     )
 

@@ -2,10 +2,11 @@
 
     gallery/index.html       page, style, script and the first items; asks no other host for anything
     gallery/page-00002.js    further items, fetched in the background
-    gallery/contact-sheet.png
+    gallery/contact-sheet.jpg
 
-Links are relative, so it works from a folder, a bucket or any web server. Pages beyond the first are scripts
-because a browser lets a page that was opened as a file read scripts beside it, and no other data.
+Links are relative, so it works from a folder, a bucket or any web server; a copy elsewhere has its pictures
+linked by their full address, or in the page itself (`Links`). Pages beyond the first are scripts because a
+browser lets a page that was opened as a file read scripts beside it, and no other data.
 """
 
 from __future__ import annotations
@@ -17,16 +18,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import quote
 
-from asyncdiff_api.formats.layout import GALLERY, GALLERY_INDEX, ITEMS, REJECTED, frame_name
+from asyncdiff_api.formats.layout import (
+    CONTACT_SHEET,
+    GALLERY,
+    GALLERY_INDEX,
+    ITEMS,
+    MANIFEST,
+    MANIFEST_LINES,
+    REJECTED,
+    frame_name,
+    gallery_page,
+)
 from asyncdiff_api.formats.manifest import ItemCounts, ItemRecord, Outcome
 from jinja2 import Environment, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-CONTACT_SHEET: Final = f"{GALLERY}contact-sheet.png"
 DEFAULT_LIMIT: Final = 10_000
 PAGE_ITEMS: Final = 500
 """Items of one page: some 150 kB, so that the first is there at once."""
@@ -64,6 +74,28 @@ class GalleryObject:
     content_type: str
 
 
+class Links(Protocol):
+    """Where the page finds the files of items."""
+
+    def __call__(self, record: ItemRecord) -> str | None:
+        """Gives the address of an item's file, a folder of frames with a slash at its end; None for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinksFrom:
+    """Links to the files under an output prefix."""
+
+    root: str = "../"
+    """Address of the prefix, a slash at its end; by default seen from the gallery's own folder."""
+
+    def __call__(self, record: ItemRecord) -> str | None:
+        """As `Links`; a key that is none of an item's is no link."""
+        key = record.key
+        if key is None or not key.startswith((ITEMS, REJECTED)):
+            return None
+        return self.root + quote(key, safe="/.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
     """What the page says above its items."""
@@ -74,22 +106,35 @@ class About:
     facts: Mapping[str, str] = field(default_factory=dict)
     """What all items share, by name, such as Model and Steps."""
     contact_sheet: bool = False
-    """Whether `CONTACT_SHEET` was written."""
+    """Whether the contact sheet was written."""
+    root: str | None = "../"
+    """Address of the prefix with its manifest, for links to it; None where there is no manifest."""
+    notice: str = ""
+    """What a reader should know first, such as that the job is unfinished."""
 
 
 def write_gallery(
-    records: Iterable[ItemRecord], put: Put, about: About, *, limit: int = DEFAULT_LIMIT
+    records: Iterable[ItemRecord],
+    put: Put,
+    about: About,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    links: Links = LinksFrom(),
 ) -> tuple[str, ...]:
     """Writes the gallery, its index last, and gives the keys written. Otherwise as `gallery_objects`."""
     keys = []
-    for item in gallery_objects(records, about, limit=limit):
+    for item in gallery_objects(records, about, limit=limit, links=links):
         put(item.key, item.data, item.content_type)
         keys.append(item.key)
     return tuple(keys)
 
 
 def gallery_objects(
-    records: Iterable[ItemRecord], about: About, *, limit: int = DEFAULT_LIMIT
+    records: Iterable[ItemRecord],
+    about: About,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    links: Links = LinksFrom(),
 ) -> Iterator[GalleryObject]:
     """Gives the files of a gallery over the first `limit` items; the page says how many there are in all.
 
@@ -99,6 +144,7 @@ def gallery_objects(
         records: Items in the order in which they are shown.
         about: What the page says above them.
         limit: Most items that are shown, at least 1.
+        links: Where the items' files are.
 
     Raises:
         ValueError: The limit is less than 1.
@@ -107,31 +153,29 @@ def gallery_objects(
         raise ValueError(f"the gallery should show {limit} items; wanted is at least 1")
     first: list[dict[str, object]] = []
     shown, pages = 0, 0
-    for pages, page in enumerate(_paged(islice(records, limit)), start=1):
+    for pages, page in enumerate(_paged(islice(records, limit), links), start=1):
         shown += len(page)
         if pages == 1:
             first = page
         else:
-            yield GalleryObject(_page_key(pages), _page_script(pages, page), "text/javascript; charset=utf-8")
+            yield GalleryObject(
+                gallery_page(pages), _page_script(pages, page), "text/javascript; charset=utf-8"
+            )
     index = _index(about, first, shown, max(pages, 1))
     yield GalleryObject(GALLERY_INDEX, index, "text/html; charset=utf-8")
 
 
-def _paged(records: Iterable[ItemRecord]) -> Iterator[list[dict[str, object]]]:
+def _paged(records: Iterable[ItemRecord], links: Links) -> Iterator[list[dict[str, object]]]:
     iterator = iter(records)
-    while page := [_row(record) for record in islice(iterator, PAGE_ITEMS)]:
+    while page := [_row(record, links(record)) for record in islice(iterator, PAGE_ITEMS)]:
         yield page
-
-
-def _page_key(page: int) -> str:
-    return f"{GALLERY}page-{page:05d}.js"
 
 
 def _page_script(page: int, rows: list[dict[str, object]]) -> bytes:
     return f"asyncdiffPage({page},{htmlsafe_json_dumps(rows, dumps=_compact)});\n".encode()
 
 
-def _row(record: ItemRecord) -> dict[str, object]:
+def _row(record: ItemRecord, link: str | None) -> dict[str, object]:
     """Gives what the page knows of an item: as the manifest, with links, and the seed as exact text."""
     row = record.model_dump(mode="json", include=set(_SHOWN))
     prompt = record.prompt
@@ -140,10 +184,9 @@ def _row(record: ItemRecord) -> dict[str, object]:
     row |= {"prompt": prompt, "seed": str(record.seed)}
     if record.outcome is not Outcome.ACCEPTED:
         row["outcome"] = record.outcome.value
-    if record.key is not None and record.key.startswith((ITEMS, REJECTED)):
-        link = quote(f"../{record.key}", safe="/.")
+    if link is not None:
         row["link"] = link
-        if link.endswith("/"):
+        if link.endswith("/") and not link.startswith("data:"):
             row["picture"] = link + frame_name(0)
     return row
 
@@ -161,6 +204,8 @@ def _index(about: About, rows: list[dict[str, object]], shown: int, pages: int) 
         shown=shown,
         plain=rows[:PLAIN_ITEMS],
         contact_sheet=CONTACT_SHEET.removeprefix(GALLERY),
+        manifest=None if about.root is None else about.root + MANIFEST,
+        lines=None if about.root is None else about.root + MANIFEST_LINES,
         data=htmlsafe_json_dumps({"pages": pages, "shown": shown, "rows": rows}, dumps=_compact),
         style=Markup(style),  # noqa: S704 -- our own file
         style_hash=_csp_hash(style),

@@ -50,7 +50,7 @@ def contact_sheet(
             f"there are {len(captions)} captions for {len(images)} pictures; wanted is one each"
         )
     columns = min(columns, len(images))
-    thumbnails = [_fitted(image) for image in images]
+    thumbnails = [fitted(image) for image in images]
     width = max(thumbnail.width for thumbnail in thumbnails)
     height = max(thumbnail.height for thumbnail in thumbnails)
     words = 0 if captions is None else _LINES * _LINE + _GAP // 2
@@ -71,7 +71,8 @@ def contact_sheet(
     return sheet
 
 
-def _fitted(image: Image.Image) -> Image.Image:
+def fitted(image: Image.Image) -> Image.Image:
+    """Gives a picture as large as it is on the sheet; what is so already stays as it is."""
     picture = image.convert("RGB")
     longest = max(picture.size)
     if longest <= CELL:

@@ -92,19 +92,29 @@ def read_still(data: bytes) -> dict[str, object]:
     Raises:
         MediaUnreadable: The file is damaged or carries no metadata of ours.
     """
+    picture = read_pixels(data)
+    kind = picture.format or "picture"
+    document = picture.info.get(KEY) if kind == "PNG" else _document_in(picture.info.get("xmp", b""))
+    if document is None:
+        raise no_metadata(kind)
+    return parse_document(str(document))
+
+
+def read_pixels(data: bytes) -> Image.Image:
+    """Reads a PNG, JPEG or WebP file.
+
+    Raises:
+        MediaUnreadable: The file is damaged.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as picture:
             picture.load()  # so that a file cut short is told from a whole one
-            kind, info = picture.format or "picture", dict(picture.info)
+            return picture
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise MediaUnreadable(
             f"the picture cannot be read ({error}); it was cut short or altered: take it from the output "
             "prefix again"
         ) from error
-    document = info.get(KEY) if kind == "PNG" else _document_in(info.get("xmp", b""))
-    if document is None:
-        raise no_metadata(kind)
-    return parse_document(str(document))
 
 
 def _saved(save: Callable[[io.BytesIO], None]) -> bytes:

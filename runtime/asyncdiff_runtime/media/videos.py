@@ -9,13 +9,15 @@ threads does not follow the machine.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
@@ -74,19 +76,38 @@ def read_video(data: bytes) -> dict[str, object]:
     Raises:
         MediaUnreadable: The file is damaged or carries no metadata of ours.
     """
+    with _opened(data) as container:
+        kind = "WebM" if "webm" in container.format.name else "MP4"
+        tags = {name.lower(): value for name, value in container.metadata.items()}
+    document = tags.get(KEY if kind == "WebM" else "comment", "")
+    if not document.startswith("{"):
+        raise no_metadata(kind)
+    return parse_document(document)
+
+
+def read_first_frame(data: bytes) -> Image.Image:
+    """Reads the first frame of an MP4 or WebM file.
+
+    Raises:
+        MediaUnreadable: The file is damaged or has no frame.
+    """
+    with _opened(data) as container:
+        for frame in container.decode(video=0):
+            return Image.fromarray(frame.to_ndarray(format="rgb24"))
+    raise MediaUnreadable("the video has no frame; take it from the output prefix again")
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[InputContainer]:
     try:
         with av.open(io.BytesIO(data), metadata_errors="replace") as container:
-            kind = "WebM" if "webm" in container.format.name else "MP4"
-            tags = {name.lower(): value for name, value in container.metadata.items()}
+            assert isinstance(container, InputContainer)
+            yield container
     except av.FFmpegError as error:
         raise MediaUnreadable(
             f"the video cannot be read ({error}); it was cut short or altered: take it from the output "
             "prefix again"
         ) from error
-    document = tags.get(KEY if kind == "WebM" else "comment", "")
-    if not document.startswith("{"):
-        raise no_metadata(kind)
-    return parse_document(document)
 
 
 def _tags(description: Description) -> dict[str, str]:

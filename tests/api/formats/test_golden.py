@@ -140,6 +140,7 @@ def test_names_and_numbers_that_others_know_do_not_change() -> None:
             layout.MANIFEST_LINES,
             layout.GALLERY_INDEX,
             layout.gallery_page(2),
+            layout.CONTACT_SHEET,
             layout.SUCCESS,
             layout.FAILED,
         ],

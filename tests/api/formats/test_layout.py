@@ -22,6 +22,8 @@ def test_keys_are_where_the_documentation_says() -> None:
         layout.MANIFEST,
         layout.MANIFEST_LINES,
         layout.GALLERY_INDEX,
+        layout.gallery_page(2),
+        layout.CONTACT_SHEET,
         layout.SUCCESS,
         layout.FAILED,
     ):
@@ -79,8 +81,3 @@ def test_a_prefix_ends_with_one_slash(prefix: str, normal: str) -> None:
 def test_a_prefix_that_stores_disagree_about_is_refused(prefix: str) -> None:
     with pytest.raises(InvalidJobError, match="write it as 'folder/subfolder/'"):
         layout.normal_prefix(prefix)
-
-
-def test_the_gallerys_first_page_is_its_index() -> None:
-    assert layout.gallery_page(1) == "gallery/index.html"
-    assert layout.gallery_page(2) == "gallery/page-00002.html"

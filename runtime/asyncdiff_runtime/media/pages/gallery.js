@@ -223,7 +223,7 @@ function open(place) {
   byId("place").textContent = `${thousands(place + 1)} of ${thousands(matches.length)}`;
   byId("prompt").textContent = row.prompt;
   byId("details").replaceChildren(...details(row));
-  byId("open").hidden = !row.link;
+  byId("open").hidden = !row.link || row.link.startsWith("data:"); // which browsers open in no tab of its own
   if (row.link) byId("open").href = row.picture ?? row.link;
   byId("previous").disabled = place === 0;
   byId("next").disabled = place === matches.length - 1;
@@ -249,7 +249,8 @@ function details(row) {
     ["Line id", row.lineId],
     ["Item", row.id],
   ];
-  return [facts, Object.entries(row.labels ?? {}), Object.entries(row.report ?? {})].flatMap((group) => {
+  const report = Object.entries(row.report ?? {}).map(([name, value]) => [inWords(name), value]);
+  return [facts, Object.entries(row.labels ?? {}), report].flatMap((group) => {
     const list = make("dl", {});
     for (const [name, value] of group) {
       if (value === undefined || value === null || value === "") continue;
@@ -260,6 +261,11 @@ function details(row) {
   });
 }
 
+function inWords(name) {
+  const words = name.replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
 function fileSize(bytes) {
   if (bytes < 1e6) return `${Math.max(1, Math.round(bytes / 1e3))} kB`;
   return `${(bytes / 1e6).toFixed(1)} MB`;
@@ -268,10 +274,7 @@ function fileSize(bytes) {
 function closed() {
   stage.replaceChildren();
   address(" ");
-  const row = Math.floor(current / layout.columns) * layout.height + grid.offsetTop;
-  if (row < window.scrollY || row + layout.height > window.scrollY + window.innerHeight) window.scrollTo(0, row - window.innerHeight / 3);
-  draw();
-  tiles.get(current)?.focus({ preventScroll: true });
+  focusTile(current);
   current = -1;
 }
 
@@ -301,11 +304,35 @@ function make(name, properties) {
   return Object.assign(document.createElement(name), properties);
 }
 
+function placeOf(element) {
+  for (const [place, tile] of tiles) if (tile === element) return place;
+  return -1;
+}
+
+function stepFrom(place, key) {
+  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -layout.columns, ArrowDown: layout.columns };
+  if (key === "Home") return 0;
+  if (key === "End") return matches.length - 1;
+  return key in steps ? place + steps[key] : -1;
+}
+
+function focusTile(place) {
+  const row = Math.floor(place / layout.columns) * layout.height + grid.offsetTop;
+  const above = byId("query").closest("search").offsetHeight; // it stays on top of the grid
+  if (row < window.scrollY + above) window.scrollTo(0, row - above - GAP);
+  if (row + layout.height > window.scrollY + window.innerHeight) window.scrollTo(0, row + layout.height - window.innerHeight);
+  draw();
+  tiles.get(place)?.focus({ preventScroll: true });
+}
+
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const typing = event.target.matches("input, select, video");
+  const here = viewer.open ? -1 : placeOf(event.target);
+  const there = here < 0 ? -1 : stepFrom(here, event.key);
   if (viewer.open && !typing && event.key === "ArrowLeft") open(current - 1);
   else if (viewer.open && !typing && event.key === "ArrowRight") open(current + 1);
+  else if (there >= 0 && there < matches.length) focusTile(there);
   else if (!viewer.open && !typing && event.key === "/") byId("query").focus();
   else return;
   event.preventDefault();
