@@ -1,0 +1,122 @@
+"""A job whose shards are being worked off: what is kept up, what is said, and who is asked."""
+
+from __future__ import annotations
+
+from asyncdiff_api.formats.conditions import Reason
+from asyncdiff_api.status import ConditionType
+
+from asyncdiff_operator.children.config_map import config_map
+from asyncdiff_operator.decisions.decision import Decision, ask, earliest
+from asyncdiff_operator.decisions.drains import drained_too_often
+from asyncdiff_operator.decisions.start_deadline import end_without_start, seconds_to_start
+from asyncdiff_operator.decisions.stuck_pods import force_deletions, seconds_to_force, stuck
+from asyncdiff_operator.decisions.trouble import (
+    Waiting,
+    clamped_pods,
+    degraded,
+    failing_shards,
+    idle_pods,
+    pods_that_wait,
+    silent_pods,
+)
+from asyncdiff_operator.decisions.upkeep import stop, upkeep
+from asyncdiff_operator.intent import Create, Operation
+from asyncdiff_operator.names import STOP_REASON_ANNOTATION
+from asyncdiff_operator.observed import Manifest
+from asyncdiff_operator.reading.jobs import ChildJob
+from asyncdiff_operator.situation import Situation
+from asyncdiff_operator.status.conditions import Stand, Stands, no, unknown, yes
+
+
+def work(situation: Situation, job: ChildJob) -> Decision:
+    """Keeps the Job of the shards as the spec wants it, and says how it goes."""
+    if (ended := end_without_start(situation, job)) is not None:
+        return ended
+    paused = is_paused(situation, job)
+    waiting = Waiting() if paused else pods_that_wait(situation, job, situation.shard_pods)
+    if waiting.questions:
+        return ask(*waiting.questions)
+    pods = situation.shard_pods
+    return Decision(
+        operations=_operations(situation, job),
+        stands=_stands(situation, job, waiting),
+        look_again_after_seconds=earliest(
+            None if paused else seconds_to_start(situation, job),
+            waiting.look_again_after_seconds,
+            seconds_to_force(situation, pods),
+            situation.defaults.look_again_seconds if situation.fresh_reports else None,
+        ),
+        poll=_pods_to_ask(situation),
+    )
+
+
+def is_paused(situation: Situation, job: ChildJob) -> bool:
+    """Whether the job is to have no pods: a queue says so on the Job, a person in the spec."""
+    return job.suspended if situation.queued else situation.job.spec.run.suspend
+
+
+def _operations(situation: Situation, job: ChildJob) -> tuple[Operation, ...]:
+    if job.annotation(STOP_REASON_ANNOTATION):
+        return force_deletions(situation, situation.shard_pods)
+    if (finding := drained_too_often(situation)) is not None:
+        return (stop(job, finding),)
+    # Its content follows from the job and the number of shards, so one that was deleted is simply made again.
+    config = config_map(situation.manifest, situation.job, job.shards)
+    lost = (Create(manifest=config),) if situation.observed.config is None else ()
+    return (*lost, *upkeep(situation, job), *force_deletions(situation, situation.shard_pods))
+
+
+def _stands(situation: Situation, job: ChildJob, waiting: Waiting) -> Stands:
+    paused = is_paused(situation, job)
+    pause = Reason.SUSPENDED_BY_QUEUE if situation.queued else Reason.SUSPENDED_BY_USER
+    troubles = (
+        *stuck(situation, situation.shard_pods),
+        *failing_shards(situation, job),
+        *idle_pods(situation),
+        *(waiting.findings if situation.has_started else ()),
+        *silent_pods(situation),
+        *clamped_pods(situation, job),
+    )
+    return {
+        ConditionType.ACCEPTED: yes(Reason.VALID),
+        ConditionType.STARTED: _started(situation, waiting, paused=paused),
+        ConditionType.PROGRESSING: _paused(situation, pause) if paused else _progressing(situation, waiting),
+        ConditionType.SUSPENDED: yes(pause) if paused else no(Reason.NOT_SUSPENDED),
+        ConditionType.DEGRADED: degraded(troubles),
+        ConditionType.RECONCILING: no(Reason.UP_TO_DATE),
+        ConditionType.STALLED: no(Reason.UP_TO_DATE),
+    }
+
+
+def _started(situation: Situation, waiting: Waiting, *, paused: bool) -> Stand:
+    if situation.has_started:
+        return yes(Reason.PODS_RUNNING, "Pods of the job have started")
+    if situation.queued and paused:
+        return no(Reason.WAITING_FOR_QUEUE)
+    return no(Reason.WAITING_FOR_PODS, waiting.detail)
+
+
+def _paused(situation: Situation, pause: Reason) -> Stand:
+    draining = any(pod.running for pod in situation.shard_pods)
+    return yes(Reason.DRAINING) if draining else no(pause)
+
+
+def _progressing(situation: Situation, waiting: Waiting) -> Stand:
+    running = [pod for pod in situation.shard_pods if pod.running]
+    if not running:
+        return no(Reason.WAITING_FOR_PODS, waiting.detail)
+    if all(pod.to_be_gone_at is not None for pod in running):
+        return yes(Reason.DRAINING)
+    phases = {report.progress.phase for report in situation.fresh_reports.values()}
+    for phase in (Reason.GENERATING, Reason.COMPILING, Reason.LOADING):
+        if phase in phases:
+            return yes(phase)
+    if not phases and situation.observed.reachable is False:
+        return unknown(Reason.PROGRESS_UNKNOWN)
+    return yes(Reason.PODS_RUNNING)
+
+
+def _pods_to_ask(situation: Situation) -> tuple[Manifest, ...]:
+    if not situation.defaults.ask_for_progress:
+        return ()
+    return tuple(pod.manifest for pod in situation.shard_pods if pod.running and pod.status.get("podIP"))

@@ -1,0 +1,168 @@
+"""A pod of ours as the operator sees it: what it does, how it ended, and what it left as its last word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from asyncdiff_api.formats.container import CONTAINER
+from asyncdiff_api.formats.errors import ContractError
+from asyncdiff_api.formats.result import Result
+
+from asyncdiff_operator.children.failure_policy import DISRUPTION
+from asyncdiff_operator.names import DRAINS_ANNOTATION, INDEX_ANNOTATION, STEP_LABEL, Step
+from asyncdiff_operator.observed import Manifest
+from asyncdiff_operator.reading.times import read_time
+
+
+@dataclass(frozen=True)
+class ChildPod:
+    """A pod of one of a job's Jobs."""
+
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self._metadata["name"])
+
+    @property
+    def uid(self) -> str:
+        """Its uid."""
+        return str(self._metadata["uid"])
+
+    @property
+    def step(self) -> str:
+        """Which step it belongs to."""
+        return str((self._metadata.get("labels") or {}).get(STEP_LABEL, Step.SHARDS))
+
+    @property
+    def shard(self) -> int | None:
+        """Number of its shard; None if it has none, or says nonsense."""
+        text = str((self._metadata.get("annotations") or {}).get(INDEX_ANNOTATION, ""))
+        return int(text) if text.isdecimal() else None
+
+    @property
+    def drains(self) -> int:
+        """How many of the shard's pods before this one ended without a retry's being charged."""
+        text = str((self._metadata.get("annotations") or {}).get(DRAINS_ANNOTATION, ""))
+        return int(text) if text.isdecimal() else 0
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When the API server stored it."""
+        return read_time(self._metadata.get("creationTimestamp"))
+
+    @property
+    def to_be_gone_at(self) -> datetime | None:
+        """For a pod that is deleted: when its grace period ends."""
+        return read_time(self._metadata.get("deletionTimestamp"))
+
+    @property
+    def asked_to_go_at(self) -> datetime | None:
+        """For a pod that is deleted: when that was."""
+        end = self.to_be_gone_at
+        grace = int(self._metadata.get("deletionGracePeriodSeconds") or 0)
+        return None if end is None else end - timedelta(seconds=grace)
+
+    @property
+    def phase(self) -> str:
+        """Pending, Running, Succeeded, Failed or Unknown."""
+        return str(self.status.get("phase", "Pending"))
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will do no more."""
+        return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def running(self) -> bool:
+        """Whether its container runs."""
+        return not self.ended and "running" in self._state
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it waits for its start; one that is deleted waits for its end."""
+        return not self.ended and "running" not in self._state and self.to_be_gone_at is None
+
+    @property
+    def has_started(self) -> bool:
+        """Whether its container runs or has run."""
+        return "running" in self._state or "terminated" in self._state
+
+    @property
+    def disrupted(self) -> bool:
+        """Whether Kubernetes took it away: an eviction, a preemption, a node that went."""
+        return self.condition(DISRUPTION, "True") is not None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How its container ended; None if it has not, or nobody saw it."""
+        code = self._terminated.get("exitCode")
+        return code if isinstance(code, int) else None
+
+    @property
+    def end_reason(self) -> str:
+        """Kubernetes' word for its end, such as OOMKilled or Evicted."""
+        return str(self._terminated.get("reason") or self.status.get("reason") or "")
+
+    @property
+    def end_message(self) -> str:
+        """What Kubernetes has to say of its end; empty for most."""
+        return str(self.status.get("message") or "")
+
+    @cached_property
+    def result(self) -> Result | None:
+        """Its last word; None if there is none, or none that can be read."""
+        message = self._terminated.get("message")
+        if not isinstance(message, str) or not message:
+            return None
+        try:
+            return Result.parse(message, f"the termination message of pod {self.name}")
+        except ContractError:
+            return None
+
+    @property
+    def waiting_for(self) -> Manifest:
+        """The container's state while it waits: reason and message of the kubelet."""
+        return dict(self._state.get("waiting") or {})
+
+    @property
+    def image_id(self) -> str:
+        """The image as the node resolved it; empty if it has not yet."""
+        return str(self._container.get("imageID") or "")
+
+    def condition(self, kind: str, status: str) -> Manifest | None:
+        """Gives a condition that has a certain status."""
+        for condition in self.status.get("conditions") or ():
+            if condition["type"] == kind and condition["status"] == status:
+                found: Manifest = condition
+                return found
+        return None
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The pod's status as it is."""
+        return dict(self.manifest.get("status") or {})
+
+    @property
+    def _metadata(self) -> Manifest:
+        metadata: Manifest = self.manifest["metadata"]
+        return metadata
+
+    @property
+    def _container(self) -> dict[str, Any]:
+        for container in self.status.get("containerStatuses") or ():
+            if container.get("name") == CONTAINER:
+                return dict(container)
+        return {}
+
+    @property
+    def _state(self) -> dict[str, Any]:
+        return dict(self._container.get("state") or {})
+
+    @property
+    def _terminated(self) -> dict[str, Any]:
+        return dict(self._state.get("terminated") or {})
