@@ -18,6 +18,7 @@ from asyncdiff_operator.decisions.creation import create
 from asyncdiff_operator.decisions.decision import Decision
 from asyncdiff_operator.decisions.finishing import finish, result_of_finish
 from asyncdiff_operator.decisions.loss import end_for_loss
+from asyncdiff_operator.decisions.obstacles import obstructed
 from asyncdiff_operator.decisions.ttl import rest
 from asyncdiff_operator.decisions.working import work
 from asyncdiff_operator.intent import Create, Plan
@@ -47,7 +48,7 @@ def plan(observed: Observed, defaults: Defaults, now: datetime) -> Plan:
     if not isinstance(job, AsyncDiffJob):
         return _refuse(observed, memory, job, now)
     situation = Situation(observed=observed, job=job, memory=memory, defaults=defaults, now=now)
-    decision = decide(situation)
+    decision = obstructed(situation, decide(situation))
     if decision.questions:
         return Plan(questions=decision.questions)
     return _carry_out(situation, decision)
@@ -71,7 +72,7 @@ def _carry_out(situation: Situation, decision: Decision) -> Plan:
         operations=decision.operations,
         status=status if status != before else None,
         urgent=_turned(before, status),
-        events=events(situation.memory, status.conditions),
+        events=events(status.conditions),
         look_again_after_seconds=decision.look_again_after_seconds,
         poll=decision.poll,
     )
@@ -113,4 +114,4 @@ def _refuse(observed: Observed, memory: Memory, problems: tuple[Problem, ...], n
         update={"observed_generation": generation, "conditions": found, "phase": phase_of(found)}
     )
     changed = status != memory.status
-    return Plan(status=status if changed else None, urgent=changed, events=events(memory, found))
+    return Plan(status=status if changed else None, urgent=changed, events=events(found))

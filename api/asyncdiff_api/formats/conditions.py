@@ -20,6 +20,7 @@ class Reason(StrEnum):
     INVALID_JOB = "InvalidJob"
     UNKNOWN_OPTION = "UnknownOption"
     NOT_ALLOWED = "NotAllowed"
+    REFUSED_BY_KUBERNETES = "RefusedByKubernetes"
     CONFIG_MAP_MISSING = "ConfigMapMissing"
     SECRET_MISSING = "SecretMissing"  # noqa: S105 -- a condition's reason, not a secret
     SERVICE_ACCOUNT_MISSING = "ServiceAccountMissing"
@@ -112,6 +113,11 @@ _BEFORE_WORK: dict[Reason, ReasonText] = {
         (_ACCEPTED, _STALLED),
         "The operator's allow-list has no entry for the image, service account or Secret that the job names.",
         "Use one that is allowed, or have the list changed (Helm value `allow`).",
+    ),
+    Reason.REFUSED_BY_KUBERNETES: _text(
+        (_ACCEPTED, _DEGRADED, _STALLED),
+        "The API server refuses an object that the job needs; the message gives its words.",
+        "Change what it names: a field of spec.pod, a quota, an admission policy. It is tried again by itself.",
     ),
     Reason.CONFIG_MAP_MISSING: _text(
         (_ACCEPTED, _DEGRADED, _RECONCILING),
@@ -323,7 +329,7 @@ _ENDS: dict[Reason, ReasonText] = {
         "Create the AsyncDiffJob again: it resumes.",
     ),
     Reason.NAME_TAKEN: _text(
-        (_ACCEPTED, _STALLED),
+        (_ACCEPTED, _DEGRADED, _STALLED),
         "A Job or ConfigMap of the name that the operator needs exists and belongs to someone else.",
         "Delete or rename it.",
     ),

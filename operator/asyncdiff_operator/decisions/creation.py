@@ -7,24 +7,24 @@ from asyncdiff_api.status import ConditionType
 
 from asyncdiff_operator.children.config_map import config_map, number_of_shards
 from asyncdiff_operator.children.shards_job import shards_job
-from asyncdiff_operator.decisions.acceptance import forbidden, missing_worklist, needs_worklist, taken
+from asyncdiff_operator.decisions.acceptance import forbidden, missing_worklist, needs_worklist
 from asyncdiff_operator.decisions.decision import Decision, ask
+from asyncdiff_operator.decisions.obstacles import blocked
 from asyncdiff_operator.intent import Create
 from asyncdiff_operator.observed import Question
 from asyncdiff_operator.situation import Situation
 from asyncdiff_operator.status.conditions import Stands, no, yes
-from asyncdiff_operator.status.findings import Finding
 
 
 def create(situation: Situation) -> Decision:
     """Creates ConfigMap and Job, in this order, or says what stands in the way."""
-    if obstacle := taken(situation) or forbidden(situation.job, situation.defaults) or _refused(situation):
-        return _waits(situation, obstacle)
+    if obstacle := forbidden(situation.job, situation.defaults):
+        return blocked(situation, obstacle)
     if needs_worklist(situation.job):
         if situation.unanswered(Question.WORKLIST):
             return ask(Question.WORKLIST)
         if obstacle := missing_worklist(situation):
-            return _waits(situation, obstacle)
+            return blocked(situation, obstacle)
     shards = number_of_shards(situation.job, situation.observed.config)
     children = (
         Create(manifest=config_map(situation.manifest, situation.job, shards)),
@@ -49,22 +49,3 @@ def begun(situation: Situation) -> Stands:
         ConditionType.RECONCILING: no(Reason.UP_TO_DATE),
         ConditionType.STALLED: no(Reason.UP_TO_DATE),
     }
-
-
-def _refused(situation: Situation) -> Finding | None:
-    """Finds that the API server will not have a child as the job describes it, or not now."""
-    refusal = situation.observed.refusal
-    return (
-        Finding(Reason.INVALID_JOB, f"Kubernetes refuses what the job needs: {refusal}") if refusal else None
-    )
-
-
-def _waits(situation: Situation, obstacle: Finding) -> Decision:
-    """Only what is missing may come by itself; for the rest a person has to act."""
-    comes = obstacle.reason is Reason.CONFIG_MAP_MISSING
-    stands = {
-        ConditionType.ACCEPTED: no(obstacle.reason, obstacle.detail),
-        ConditionType.RECONCILING: yes(obstacle.reason, obstacle.detail) if comes else no(Reason.UP_TO_DATE),
-        ConditionType.STALLED: no(Reason.UP_TO_DATE) if comes else yes(obstacle.reason, obstacle.detail),
-    }
-    return Decision(stands=stands, look_again_after_seconds=situation.defaults.look_again_seconds)

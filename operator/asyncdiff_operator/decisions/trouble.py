@@ -107,7 +107,7 @@ def idle_pods(situation: Situation) -> Iterator[Finding]:
 
 def silent_pods(situation: Situation) -> Iterator[Finding]:
     """Finds that no running pod can be asked."""
-    if situation.observed.reachable is False and any(pod.running for pod in situation.shard_pods):
+    if situation.observed.reachable is False and any(pod.answers for pod in situation.shard_pods):
         yield Finding(Reason.PROGRESS_UNKNOWN)
 
 

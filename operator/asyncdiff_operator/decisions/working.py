@@ -111,7 +111,7 @@ def _progressing(situation: Situation, waiting: Waiting) -> Stand:
     for phase in (Reason.GENERATING, Reason.COMPILING, Reason.LOADING):
         if phase in phases:
             return yes(phase)
-    if not phases and situation.observed.reachable is False:
+    if not phases and situation.observed.reachable is False and any(pod.answers for pod in running):
         return unknown(Reason.PROGRESS_UNKNOWN)
     return yes(Reason.PODS_RUNNING)
 
@@ -119,4 +119,4 @@ def _progressing(situation: Situation, waiting: Waiting) -> Stand:
 def _pods_to_ask(situation: Situation) -> tuple[Manifest, ...]:
     if not situation.defaults.ask_for_progress:
         return ()
-    return tuple(pod.manifest for pod in situation.shard_pods if pod.running and pod.status.get("podIP"))
+    return tuple(pod.manifest for pod in situation.shard_pods if pod.answers and pod.status.get("podIP"))

@@ -83,6 +83,11 @@ class ChildPod:
         return not self.ended and "running" in self._state
 
     @property
+    def answers(self) -> bool:
+        """Whether its container has passed its startup probe, and so serves its pages."""
+        return self.running and self._container.get("started") is not False
+
+    @property
     def waiting(self) -> bool:
         """Whether it waits for its start; one that is deleted waits for its end."""
         return not self.ended and "running" not in self._state and self.to_be_gone_at is None

@@ -146,7 +146,7 @@ def test_a_job_is_complete_by_the_word_of_the_finish_step() -> None:
     assert status.output is not None
     assert status.output.manifest == "s3://renders/posters/manifest.jsonl"
     assert status.output.gallery == "s3://renders/posters/gallery/index.html"
-    assert [event.reason for event in wanted.events] == ["AllItemsDone"]
+    assert [event.reason for event in wanted.events] == ["Valid", "AllItemsDone"]
 
 
 def test_a_job_that_has_ended_is_left_alone_whatever_becomes_of_its_children() -> None:
@@ -185,7 +185,7 @@ def test_carrying_out_a_plan_leaves_nothing_to_do() -> None:
     observed = observe(stored())
     first = plan(observed, DEFAULTS, START)
     again = plan(carry_out(observed, first), DEFAULTS, START)
-    assert (again.operations, again.status, again.events) == ((), None, ())
+    assert (again.operations, again.status, again.events) == ((), None, first.events)
     assert with_status(observed.job, first.status or JobStatus())["status"]["conditions"][0]["type"] == (
         ConditionType.ACCEPTED
     )
