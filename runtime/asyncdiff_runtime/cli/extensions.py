@@ -147,6 +147,6 @@ def _unavailable(error: Exception) -> Callable[..., None]:
 
 
 def _command(name: str, callback: Callable[..., None]) -> Any:
-    app = typer.Typer(add_completion=False)
+    app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
     app.command(name)(callback)
     return typer.main.get_command(app)

@@ -1,0 +1,1 @@
+"""Commands for people who have a kubeconfig and nothing else; `asyncdiff` finds them as entry points."""
