@@ -85,12 +85,14 @@ class Applier:
         self._cache.put(resource, stored)
 
     async def _delete(self, target: Manifest, *, force: bool) -> None:
-        resource, metadata = resource_of(target), target["metadata"]
-        preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        options: dict[str, object] = {"preconditions": preconditions, "propagationPolicy": "Background"}
-        if force:
-            options["gracePeriodSeconds"] = 0
+        resource = resource_of(target)
         try:
+            target = await self._give_up(target) if force else target
+            metadata = target["metadata"]
+            preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+            options: dict[str, object] = {"preconditions": preconditions, "propagationPolicy": "Background"}
+            if force:
+                options["gracePeriodSeconds"] = 0
             left = await self._client.delete(target, options)
         except NotFoundError:
             self._cache.remove(resource, target)
@@ -103,6 +105,27 @@ class Applier:
             self._cache.put(resource, left)
         else:
             self._cache.remove(resource, target)
+
+    async def _give_up(self, pod: Manifest) -> Manifest:
+        """Marks a pod as failed by a disruption, as Kubernetes does with the pods of a node that is gone.
+
+        Its Job holds it by a finalizer for as long as it may be running, by force or not, and charges a retry
+        for any failure but a disruption.
+        """
+        metadata, status = pod["metadata"], pod.get("status") or {}
+        disruption = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "DeletionByAsyncDiffOperator",
+            "message": "It did not go when it was asked to; run.forceDeleteAfterSeconds is over",
+        }
+        others = [each for each in status.get("conditions") or () if each["type"] != disruption["type"]]
+        precondition = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        changes = {
+            "metadata": precondition,
+            "status": {"phase": "Failed", "conditions": [*others, disruption]},
+        }
+        return await self._client.merge(pod, changes, subresource="status")
 
     async def _read(self, resource: Resource, manifest: Manifest) -> Manifest:
         """Reads the object that has the name already.

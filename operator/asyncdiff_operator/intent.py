@@ -35,7 +35,7 @@ class Delete:
     target: Manifest
     """The object as observed."""
     force: bool = False
-    """Whether a pod is removed without its kubelet's word."""
+    """Whether a pod is marked as failed by a disruption and removed without its kubelet's word."""
 
 
 Operation = Create | Patch | Delete

@@ -188,7 +188,8 @@ _AT_WORK: dict[Reason, ReasonText] = {
     Reason.POD_STUCK_TERMINATING: _text(
         (_DEGRADED,),
         "A pod is Terminating beyond its grace period, most likely on a dead node: its shard waits.",
-        "Make sure that the node is off, then `kubectl delete pod --force`, or set forceDeleteAfterSeconds.",
+        "Make sure that the node is off, then `kubectl delete node` it or set run.forceDeleteAfterSeconds; "
+        "`kubectl delete pod --force` alone leaves the pod to its Job.",
     ),
     Reason.SHARDS_RETRYING: _text(
         (_DEGRADED,), "Pods failed and their shards run again; the message gives the last error."

@@ -95,7 +95,8 @@ class ChildPod:
     @property
     def has_started(self) -> bool:
         """Whether its container runs or has run."""
-        return "running" in self._state or "terminated" in self._state
+        # A pod that was asked to go before its start has a container that ended without having started.
+        return "running" in self._state or bool(self._terminated.get("startedAt"))
 
     @property
     def disrupted(self) -> bool:
