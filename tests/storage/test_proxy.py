@@ -15,6 +15,7 @@ from support.proxy import (
     Answer,
     CutUpload,
     Fault,
+    GarbleAnswer,
     Hang,
     LoseAnswer,
     Pace,
@@ -147,6 +148,13 @@ def test_a_lost_answer_was_carried_out_and_a_cut_upload_was_not(proxy: Proxy, ec
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             ask(proxy, "PUT", b"x" * 100)
     assert echo.stored == [100]
+
+
+def test_a_garbling_line_changes_bytes_and_no_sizes(proxy: Proxy) -> None:
+    proxy.inject(GarbleAnswer(), times=1)
+    status, content = ask(proxy)
+    assert (status, len(content)) == (200, len(CONTENT))
+    assert content != CONTENT
 
 
 @pytest.mark.parametrize("speak", ["proxy", "relay"])

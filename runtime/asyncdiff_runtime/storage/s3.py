@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -10,28 +12,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from asyncdiff_api.formats.errors import ConditionalWritesUnsupportedError, OutageError, OutputRefusedError
+from asyncdiff_api.formats.errors import ConditionalWritesUnsupportedError
 from asyncdiff_api.output import S3, Addressing, ConditionalWrites
-from boto3.exceptions import S3UploadFailedError
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,  # noqa: A004 -- botocore's own name
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.parsers import ResponseParserError
 
 from asyncdiff_runtime.storage.credentials import session
-from asyncdiff_runtime.storage.interface import Creation, ObjectChangedError, ObjectMissingError, Stat
-
-_CREDENTIALS_EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
-_NO_ROOM: Final = frozenset({"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "EntityTooLarge"})
-_CUT_SHORT: Final = (IncompleteReadError, HTTPClientError, ConnectionError)
+from asyncdiff_runtime.storage.interface import Creation, Stat
+from asyncdiff_runtime.storage.s3_errors import (
+    BodyBrokenError,
+    being_renewed,
+    code_of,
+    in_our_words,
+    passing,
+    status_of,
+)
+from asyncdiff_runtime.storage.s3_parts import MIN_PART_BYTES, Ask, Source, upload_in_parts
 
 T = TypeVar("T")
+
+_RENEWAL_PAUSE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,10 @@ class S3Options:
     """Attempts of one request, with growing pauses between them: half a minute in all on average."""
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 60.0
+    renewal_seconds: float = 150.0
+    """How long keys that have worked and are refused now may take to be renewed: the kubelet needs a minute or two."""
+    single_bytes: int = 4 * MIN_PART_BYTES
+    """Size up to which an object is written by one request."""
 
     @classmethod
     def of(cls, section: S3) -> S3Options:
@@ -83,6 +88,7 @@ class S3Storage:
         self._bucket = bucket
         self._prefix = prefix
         self._options = options
+        self._proven = False
         with self._spoken():
             self._client = options.client()
 
@@ -99,17 +105,21 @@ class S3Storage:
         if if_match:
             request["IfMatch"] = if_match
 
-        def whole() -> bytes:
-            body: bytes = self._client.get_object(**request)["Body"].read()
+        def whole(client: Any) -> bytes:
+            stream = client.get_object(**request)["Body"]
+            try:
+                body: bytes = stream.read()
+            except HTTPClientError as error:
+                raise BodyBrokenError(error=error) from error
             return body
 
         with self._spoken(key):
-            return self._again(whole, lambda error: isinstance(error, _CUT_SHORT))
+            return self._ask(whole)
 
     def write(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         """As `Storage.write`."""
         with self._spoken(key):
-            self._client.put_object(**self._place(key), Body=data, ContentType=content_type)
+            self._put(key, Source.of_bytes(data), {"ContentType": content_type}, self._ask)
 
     def create(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> Creation:
         """As `Storage.create`; with `conditionalWrites: BestEffort` it looks, then writes.
@@ -122,14 +132,14 @@ class S3Storage:
                 return Creation.EXISTS
             self.write(key, data, content_type)
             return Creation.CREATED
-        request = {**self._place(key), "Body": data, "ContentType": content_type, "IfNoneMatch": "*"}
+        settings = {"ContentType": content_type, "IfNoneMatch": "*"}
         with self._spoken(key):
             try:
-                self._again(lambda: self._client.put_object(**request), lambda error: _status(error) == 409)
+                self._put(key, Source.of_bytes(data), settings, self._ask_through_conflicts)
             except ClientError as error:
-                if _status(error) == 412:
+                if status_of(error) == 412:
                     return Creation.EXISTS
-                if _status(error) == 501:
+                if status_of(error) == 501:
                     raise ConditionalWritesUnsupportedError(
                         f"{self.uri} does not know conditional writes (If-None-Match); use a store that does, "
                         "or set output.s3.conditionalWrites: BestEffort and run one pod a shard"
@@ -140,36 +150,39 @@ class S3Storage:
     def write_file(self, key: str, path: Path, content_type: str = "application/octet-stream") -> None:
         """As `Storage.write_file`; large files go in several parts at once."""
         with self._spoken(key):
-            self._client.upload_file(
-                str(path), self._bucket, self._prefix + key, ExtraArgs={"ContentType": content_type}
-            )
+            self._put(key, Source.of_file(path), {"ContentType": content_type}, self._ask)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Stat]:
         """As `Storage.list`."""
         request = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
         if after:
             request["StartAfter"] = self._prefix + after
-        with self._spoken():
-            for page in self._client.get_paginator("list_objects_v2").paginate(**request):
-                for found in page.get("Contents", ()):
-                    key = found["Key"].removeprefix(self._prefix)
-                    yield Stat(key, int(found["Size"]), found["ETag"])
+        while True:
+            with self._spoken():
+                page = self._ask(lambda client: client.list_objects_v2(**request))
+            for found in page.get("Contents", ()):
+                key = found["Key"].removeprefix(self._prefix)
+                yield Stat(key, int(found["Size"]), found["ETag"])
+            if not page.get("IsTruncated"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
 
     def delete(self, key: str) -> None:
         """As `Storage.delete`."""
         with self._spoken(key):
-            self._client.delete_object(**self._place(key))
+            self._ask(lambda client: client.delete_object(**self._place(key)))
 
     def stat(self, key: str) -> Stat | None:
         """As `Storage.stat`."""
         with self._spoken(key):
             try:
-                found = self._client.head_object(**self._place(key))
+                found = self._ask(lambda client: client.head_object(**self._place(key)))
             except ClientError as error:
                 # A HEAD has no body, so a missing bucket looks like a missing object: the listing tells.
-                if _status(error) != 404:
+                if status_of(error) != 404:
                     raise
-                self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + key, MaxKeys=1)
+                listing = {"Bucket": self._bucket, "Prefix": self._prefix + key, "MaxKeys": 1}
+                self._ask(lambda client: client.list_objects_v2(**listing))
                 return None
             return Stat(key, int(found["ContentLength"]), found["ETag"])
 
@@ -189,75 +202,59 @@ class S3Storage:
     def _place(self, key: str) -> dict[str, Any]:
         return {"Bucket": self._bucket, "Key": self._prefix + key}
 
-    def _again(self, request: Callable[[], T], worth_it: Callable[[Exception], bool]) -> T:
-        """Repeats a request on errors that botocore passes on at once: 409, and bodies cut short."""
-        for attempt in range(1, self._options.attempts):
+    def _put(self, key: str, source: Source, settings: dict[str, Any], ask: Ask) -> None:
+        """Writes an object, in parts where it is large."""
+        if source.size > self._options.single_bytes:
             try:
-                return request()
-            except (BotoCoreError, ClientError) as error:
-                if not worth_it(error):
+                upload_in_parts(ask, self._place(key), source, settings)
+            except ClientError as error:
+                # A completion whose answer was lost is repeated, and then there is no such upload any more.
+                found = self.stat(key) if code_of(error) == "NoSuchUpload" else None
+                if found is None or found.size != source.size:
                     raise
-            time.sleep(random.uniform(0, min(0.05 * 2**attempt, 5)))  # noqa: S311 -- spreads retries, no secret
-        return request()
+            return
+        data = source.read(range(source.size))
+        # The digest that manifests record, which the store compares with what has arrived; sent as a plain
+        # header, which stores that do not know it leave alone. botocore's own goes behind a chunked body.
+        digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        request = {**self._place(key), **settings, "Body": data, "ChecksumSHA256": digest}
+        ask(lambda client: client.put_object(**request))
+
+    def _ask(self, request: Callable[[Any], T]) -> T:
+        return self._again(request, passing)
+
+    def _ask_through_conflicts(self, request: Callable[[Any], T]) -> T:
+        """Asks as `_ask`, also again where another writer's request is under way (409)."""
+        return self._again(request, lambda error: passing(error) or status_of(error) == 409)
+
+    def _again(self, request: Callable[[Any], T], worth_it: Callable[[Exception], bool]) -> T:
+        """Repeats a request on errors that botocore passes on at once, and while keys are being renewed."""
+        attempt, began = 1, time.monotonic()
+        while True:
+            try:
+                answer = request(self._client)
+            except (BotoCoreError, ClientError, ResponseParserError) as error:
+                if self._proven and being_renewed(error):
+                    if time.monotonic() - began > self._options.renewal_seconds:
+                        raise
+                    self._client = self._options.client()  # which reads files of keys anew
+                    pause = min(_RENEWAL_PAUSE_SECONDS, self._options.renewal_seconds / 10)
+                elif attempt < self._options.attempts and worth_it(error):
+                    pause = min(0.05 * 2**attempt, 5)
+                    attempt += 1
+                else:
+                    raise
+                time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- spreads retries, no secret
+            else:
+                self._proven = True
+                return answer
 
     @contextmanager
     def _spoken(self, key: str = "") -> Iterator[None]:
         """Says botocore's errors as the contract's."""
         try:
             yield
-        except (NoCredentialsError, PartialCredentialsError) as error:
-            raise OutputRefusedError(
-                f"{self.uri} needs credentials and none were found ({error}); set output.s3.credentialsSecret, "
-                "a service account with workload identity, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            ) from error
-        except ClientError as error:
-            raise self._error(error, key) from error
-        except S3UploadFailedError as error:
-            raise OutageError(f"{self.uri}{key} could not be uploaded: {error}") from error
-        except _CUT_SHORT as error:
-            raise OutageError(
-                f"{self.uri}{key} was not reached in {self._options.attempts} attempts ({error}); see that the "
-                "service runs and the network lets the pod through: what is recorded stays"
-            ) from error
-        except (BotoCoreError, ValueError) as error:
-            raise OutputRefusedError(f"{self.uri} cannot be used: {error}") from error
-
-    def _error(self, error: ClientError, key: str) -> Exception:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        status, where = _status(error), f"{self.uri}{key}"
-        if code == "NoSuchBucket":
-            return OutputRefusedError(
-                f"the bucket {self._bucket} does not exist at {self._options.endpoint or 'AWS'}; create it, or "
-                "correct output.s3.bucket"
-            )
-        if code in _CREDENTIALS_EXPIRED:
-            return OutageError(f"the credentials for {where} have expired ({code}); renew them and resume")
-        if code in _NO_ROOM or status == 507:
-            return OutageError(
-                f"{where} could not be written: the store has no room ({code}); make some, resume"
-            )
-        if code in {"NoSuchKey", "404"}:
-            return ObjectMissingError(f"there is no {where}")
-        if status == 412:
-            return ObjectChangedError(f"{where} was changed since it was first read")
-        if status in {401, 403}:
-            return OutputRefusedError(
-                f"{where} may not be used ({code}: {_message(error)}); give these credentials the right to "
-                "list, read, write and delete there"
-            )
-        if status in {301, 307, 400}:
-            return OutputRefusedError(
-                f"{where} was refused ({code}: {_message(error)}); see output.s3.region, endpoint and addressing"
-            )
-        return OutageError(
-            f"{where} failed in {self._options.attempts} attempts (HTTP {status} {code}: {_message(error)})"
-        )
-
-
-def _status(error: Exception) -> int:
-    response = error.response if isinstance(error, ClientError) else {}
-    return int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def _message(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Message", "no message"))
+        except (BotoCoreError, ClientError, ResponseParserError, ValueError) as error:
+            place = f"s3://{self._bucket}/{self._prefix}{key}"
+            endpoint, attempts = self._options.endpoint or "AWS", self._options.attempts
+            raise in_our_words(error, place, self._bucket, endpoint, attempts) from error

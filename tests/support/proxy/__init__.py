@@ -20,12 +20,25 @@
 | `LoseAnswer` | the server carries it out; the client is reset before the answer | |
 | `Reset` | part of the answer's body, then a reset | part of what the server says, then a reset |
 | `Truncate` | part of the answer's body, then an orderly end | the same |
+| `GarbleUpload` | a byte of its body changes on the way | |
+| `GarbleAnswer` | a byte of the answer's body changes on the way | |
 | `Pace` | late, and slow in both directions | the same |
 
 A server that is away needs no fault: kill it, and the proxy resets who asks.
 """
 
-from support.proxy.faults import Answer, CutUpload, Fault, Hang, LoseAnswer, Pace, Reset, Truncate
+from support.proxy.faults import (
+    Answer,
+    CutUpload,
+    Fault,
+    GarbleAnswer,
+    GarbleUpload,
+    Hang,
+    LoseAnswer,
+    Pace,
+    Reset,
+    Truncate,
+)
 from support.proxy.plan import Exchange, Injection, Request, asks, everything
 from support.proxy.server import Proxy
 
@@ -34,6 +47,8 @@ __all__ = [
     "CutUpload",
     "Exchange",
     "Fault",
+    "GarbleAnswer",
+    "GarbleUpload",
     "Hang",
     "Injection",
     "LoseAnswer",

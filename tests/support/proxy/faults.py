@@ -62,4 +62,14 @@ class Pace:
     """Time before the first byte goes on."""
 
 
-Fault = Answer | Hang | CutUpload | LoseAnswer | Reset | Truncate | Pace
+@dataclass(frozen=True)
+class GarbleUpload:
+    """A line that changes what the client sends."""
+
+
+@dataclass(frozen=True)
+class GarbleAnswer:
+    """A line that changes what the server answers."""
+
+
+Fault = Answer | Hang | CutUpload | LoseAnswer | GarbleUpload | GarbleAnswer | Reset | Truncate | Pace

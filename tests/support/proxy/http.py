@@ -7,7 +7,18 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from support.proxy.faults import Answer, CutUpload, Fault, Hang, LoseAnswer, Pace, Reset, Truncate
+from support.proxy.faults import (
+    Answer,
+    CutUpload,
+    Fault,
+    GarbleAnswer,
+    GarbleUpload,
+    Hang,
+    LoseAnswer,
+    Pace,
+    Reset,
+    Truncate,
+)
 from support.proxy.plan import Exchange, Request
 from support.proxy.streams import CHUNK, Link, pace, reset
 
@@ -83,7 +94,7 @@ class _Conversation:
         line = fault if isinstance(fault, Pace) else UNHURT
         await asyncio.sleep(line.delay_seconds)
         await self._server.write(self._head.without("expect"))
-        if not await self._send(line, fault.after_bytes if isinstance(fault, CutUpload) else None):
+        if not await self._send(line, fault):
             reset(self._server)
             reset(self._client)
             return False
@@ -102,14 +113,15 @@ class _Conversation:
         self._status = fault.status
         return True
 
-    async def _send(self, line: Pace, limit: int | None) -> bool:
+    async def _send(self, line: Pace, fault: Fault) -> bool:
         """Passes the request's body on; gives whether all of it."""
+        limit = fault.after_bytes if isinstance(fault, CutUpload) else None
         async for data in self._request_body():
             if limit is not None and self._sent + len(data) > limit:
                 await self._server.write(data[: limit - self._sent])
                 return False
             await pace(len(data), line.bytes_per_second)
-            await self._server.write(data)
+            await self._server.write(_garbled(data) if isinstance(fault, GarbleUpload) else data)
             self._sent += len(data)
         return limit is None
 
@@ -140,11 +152,15 @@ class _Conversation:
                 await self._client.write(data[: limit - self._received])
                 break
             await pace(len(data), line.bytes_per_second)
-            await self._client.write(data)
+            await self._client.write(_garbled(data) if isinstance(fault, GarbleAnswer) else data)
             self._received += len(data)
         if isinstance(fault, Reset):
             reset(self._client)
         return limit is None and head.headers.get("connection", "").lower() != "close"
+
+
+def _garbled(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
 
 
 async def _nothing() -> AsyncIterator[bytes]:
