@@ -99,7 +99,7 @@ def test_a_folder_without_a_job_names_those_near_it(tmp_path: Path) -> None:
     (tmp_path / "posters" / "items").mkdir()
     for near in (tmp_path, tmp_path / "posters" / "items"):
         done = run("status", str(near))
-        assert done.exit_code == 64
+        assert done.exit_code == 2
         assert f"did you mean {tmp_path / 'posters'}?" in done.output
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from asyncdiff_api.formats.errors import InvalidJobError
 from asyncdiff_api.formats.layout import JOB_RECORD
+
+from asyncdiff_runtime.cli.output import refuse
 
 if TYPE_CHECKING:
     from asyncdiff_runtime.storage import Storage
@@ -34,7 +35,7 @@ def open_prefix(target: str, endpoint: str, region: str, profile: str) -> Storag
     """Opens a prefix that a job has written to.
 
     Raises:
-        InvalidJobError: It holds no job, which for a folder is said with those near it that do.
+        typer.Exit: It holds no job, which for a folder is said with those near it that do.
         OutputRefusedError: As `Storage`.
         OutageError: As `Storage`.
     """
@@ -44,7 +45,7 @@ def open_prefix(target: str, endpoint: str, region: str, profile: str) -> Storag
     if storage.stat(JOB_RECORD) is None:
         near = [] if target.startswith("s3://") else _prefixes_near(Path(target.removeprefix("file://")))
         hint = f"; did you mean {' or '.join(near)}?" if near else "; name the output of a job"
-        raise InvalidJobError(f"{storage.uri} holds no {JOB_RECORD}, so no job has written there{hint}")
+        refuse(f"{storage.uri} holds no {JOB_RECORD}, so no job has written there{hint}")
     return storage
 
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from asyncdiff_api.amounts import counted, of_items
-from asyncdiff_api.formats.errors import InvalidJobError
 from asyncdiff_api.formats.layout import CONTACT_SHEET, GALLERY, MANIFEST
 
 from asyncdiff_runtime.cli.access import Endpoint, Profile, Region, open_prefix
-from asyncdiff_runtime.cli.output import console, waiting
+from asyncdiff_runtime.cli.output import console, refuse, waiting
 
 if TYPE_CHECKING:
     from asyncdiff_api.formats.manifest import ItemRecord
@@ -47,7 +46,9 @@ def make_gallery(
     to somebody; of videos it shows the first frame.
     """
     if embed and output is None:
-        raise typer.BadParameter("the prefix has the pictures beside the page; choose a folder with --output")
+        refuse("--embed makes a copy; say where with --output DIR")
+    if show and output is None and target.startswith("s3://"):
+        refuse("browsers open no page in a bucket; write a copy with --output DIR")
     storage = open_prefix(target, endpoint, region, profile)
     from asyncdiff_runtime.batch.prefix import PrefixReader
 
@@ -60,8 +61,8 @@ def make_gallery(
     out.print(f"gallery        {page}")
     if sheet:
         out.print(f"contact sheet  {sheet}")
-    if show:
-        _open(page)
+    if show and not webbrowser.open(Path(page).as_uri()):
+        refuse(f"no browser was found here; open {page} yourself")
 
 
 def _write(
@@ -135,15 +136,3 @@ def _records(storage: Storage) -> Iterator[ItemRecord]:
 
 def _recorded(found: PrefixStatus) -> int:
     return found.items.done + found.items.rejected + found.items.failed
-
-
-def _open(page: str) -> None:
-    """Opens a page in the browser.
-
-    Raises:
-        InvalidJobError: It lies in a bucket, which browsers do not open, or there is no browser.
-    """
-    if page.startswith("s3://"):
-        raise InvalidJobError(f"{page} lies in a bucket; write a copy with --output DIR to open it")
-    if not webbrowser.open(Path(page).as_uri()):
-        raise InvalidJobError(f"no browser was found here; open {page} yourself")

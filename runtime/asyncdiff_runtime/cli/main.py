@@ -13,6 +13,7 @@ import typer
 
 from asyncdiff_runtime.cli.crd import print_crd
 from asyncdiff_runtime.cli.explain import explain_field
+from asyncdiff_runtime.cli.explain_image import explain_image
 from asyncdiff_runtime.cli.extensions import Commands
 from asyncdiff_runtime.cli.gallery import make_gallery
 from asyncdiff_runtime.cli.run import run_job
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command("run")(run_job)
 app.command("status")(print_status)
 app.command("gallery")(make_gallery)
+app.command("explain-image")(explain_image)
 app.command("validate")(validate_files)
 app.command("explain")(explain_field)
 app.command("crd")(print_crd)

@@ -6,11 +6,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from typing import Final, NoReturn
 
 import typer
 from asyncdiff_api.formats.errors import ContractError
 from pydantic import JsonValue
 from rich.console import Console
+
+WRONG_ARGUMENT: Final = 2
 
 
 class Format(StrEnum):
@@ -33,6 +36,12 @@ def error_console() -> Console:
 def print_json(value: JsonValue) -> None:
     """Prints a value as indented JSON, its text unescaped."""
     console().print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def refuse(sentence: str) -> NoReturn:
+    """Ends because of what was asked for, as click does for a wrong argument: a sentence, and exit code 2."""
+    error_console().print(sentence)
+    raise typer.Exit(WRONG_ARGUMENT)
 
 
 @contextmanager

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from asyncdiff_api.amounts import age, counted, of_items, rate, schedule_words, seconds, short_commit
-from asyncdiff_api.formats.errors import InvalidJobError
 from rich.live import Live
 from rich.text import Text
 
 from asyncdiff_runtime.cli.access import Endpoint, Profile, Region, is_prefix, open_prefix
 from asyncdiff_runtime.cli.extensions import cluster_status, naming_the_extra
-from asyncdiff_runtime.cli.output import console
+from asyncdiff_runtime.cli.output import console, refuse
 
 if TYPE_CHECKING:
     from asyncdiff_runtime.batch.prefix import Gap, PrefixReader, PrefixStatus
@@ -63,7 +62,7 @@ def print_status(
         return
     ask = cluster_status()
     if ask is None:
-        raise InvalidJobError(
+        refuse(
             f"there is no folder {target} here, and this asyncdiff has no part that asks a cluster; name the "
             "output of a job"
         )

@@ -90,8 +90,9 @@ def parse_document(text: str) -> dict[str, object]:
 def no_metadata(kind: str) -> MediaUnreadable:
     """Gives the error for a sound file without our metadata."""
     return MediaUnreadable(
-        f"this {kind} file carries no asyncdiff metadata: it was made by something else, or a program on the "
-        "way has removed it; take the file from the output prefix again"
+        f"this {kind} file carries no asyncdiff metadata: it was made by something else, or it was removed on the "
+        "way, as screenshots, messengers, social networks, image optimisers and most editors do; take the file "
+        "from the output prefix again"
     )
 
 
