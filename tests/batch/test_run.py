@@ -136,10 +136,10 @@ def test_a_killed_rank_is_replaced_within_the_run(
         ),
         (["spec.generate.scheduler={class: EulerScheduler}"], 64, "no scheduler of diffusers"),
         (["spec.parallelism.strategy=Patches"], 64, "choose Auto, Data or Lookahead"),
-        (["spec.model.volume.path=nothing"], 66, "holds no model_index.json"),
-        (["spec.model={bundled: nothing}"], 66, "holds no model_index.json"),
+        (["spec.model.volume.path=nothing"], 66, "there is no folder"),
+        (["spec.model={bundled: nothing}"], 66, "there are shapes-unet"),
         (["spec.generate.stepz=3"], 64, "did you mean steps?"),
-        (["spec.generate.inputs={image: 's3://a-bucket/b.png'}"], 65, "names the input image"),
+        (["spec.generate.inputs={image: 's3://a-bucket/b.png'}"], 64, "names the input image"),
     ],
 )
 def test_what_cannot_run_is_refused_before_ranks_start(

@@ -52,6 +52,8 @@ TRACE_VARIABLE: Final = "ASYNCDIFF_TRACE_ID"
 """32 hexadecimal digits, the same in the operator's log, the pods' logs and each item's metadata."""
 FAILURE_VARIABLE: Final = "ASYNCDIFF_FAILURE"
 """For the finish step: why the shards did not all succeed, as a sentence; absent if they did."""
+INPUT_HOSTS_VARIABLE: Final = "ASYNCDIFF_INPUT_HOSTS"
+"""Hosts from which inputs may come over https: `host`, `host:port` or `*.domain`, with commas; none if absent."""
 POD_VARIABLE: Final = "ASYNCDIFF_POD"
 """The pod's name, for logs."""
 

@@ -1,95 +1,46 @@
-"""What a pipeline is called with for a batch of items, and what it would not take."""
+"""What a pipeline is called with for a batch of items."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from asyncdiff_api.formats.errors import InvalidJobError, UnknownOptionError
 from asyncdiff_api.formats.items import WorkItem
 from asyncdiff_api.formats.worklist import WorklistLine
 from asyncdiff_api.generate import Generate, Scheduler
-from asyncdiff_api.wording import nearest
-from pydantic.alias_generators import to_camel
+
+from asyncdiff_runtime.batch.inputs.loading import Pictures
+from asyncdiff_runtime.batch.signature import PARAMETERS, Signature, check_scheduler
 
 if TYPE_CHECKING:
     from torch import Generator
 
-_PARAMETERS: Final = {
-    "negative_prompt": "negative_prompt",
-    "steps": "num_inference_steps",
-    "guidance_scale": "guidance_scale",
-    "height": "height",
-    "width": "width",
-    "frames": "num_frames",
-}
-"""Parameter of diffusers' calls for each field of `generate` that is passed on."""
 
-_OURS: Final = frozenset(
-    {"prompt", "generator", "output_type", "return_dict", "num_images_per_prompt", *_PARAMETERS.values()}
-)
-"""Parameters that no option may set: fields of the job say them, or the runtime does."""
+def arguments_of(
+    items: Sequence[WorkItem], pictures: Sequence[Pictures], generate: Generate, signature: Signature
+) -> dict[str, Any]:
+    """Gives the keyword arguments with which a pipeline makes a batch of items of equal shape.
 
-
-def call_parameters(kind: Any) -> frozenset[str]:
-    """Gives the names of the parameters that a pipeline class's call has."""
-    return frozenset(inspect.signature(kind.__call__).parameters) - {"self", "args", "kwargs"}
-
-
-def check_job(generate: Generate, kind: Any, parameters: frozenset[str]) -> None:
-    """Refuses what no item could be made with.
-
-    Raises:
-        UnknownOptionError: A field or an option has no parameter in the pipeline's call.
-        InvalidJobError: The scheduler is no class of diffusers.
+    Args:
+        items: The items; one alone where `signature.together` is false.
+        pictures: The inputs of each, of equal sizes.
+        generate: What the job says for every item.
+        signature: What the pipeline takes.
     """
-    _check("spec.generate", _given(generate), generate.options, kind, parameters)
-    if "prompt" not in parameters:
-        raise UnknownOptionError(f"{kind.__name__} takes no prompt, so no job can be made of prompts with it")
-    check_scheduler("spec.generate.scheduler", generate.scheduler)
-
-
-def check_line(place: str, line: WorklistLine, kind: Any, parameters: frozenset[str]) -> None:
-    """Refuses what a line asks for and the pipeline does not have; otherwise as `check_job`."""
-    if line.model_fields_set <= {"prompt", "seed", "id", "labels"}:
-        return
-    _check(place, _given(line), line.options or {}, kind, parameters)
-    if line.scheduler is not None:
-        check_scheduler(f"{place}: scheduler", line.scheduler)
-
-
-def check_scheduler(place: str, scheduler: Scheduler) -> None:
-    """Refuses a scheduler that diffusers does not have.
-
-    Raises:
-        InvalidJobError: There is no such class.
-    """
-    import diffusers
-
-    found = getattr(diffusers, scheduler.class_name, None) if scheduler.class_name else None
-    if scheduler.class_name and not (isinstance(found, type) and issubclass(found, diffusers.SchedulerMixin)):
-        raise InvalidJobError(
-            f"{place} names {scheduler.class_name}, which is no scheduler of diffusers {diffusers.__version__}; "
-            "name one, such as EulerDiscreteScheduler"
-        )
-
-
-def arguments_of(items: Sequence[WorkItem], generate: Generate) -> dict[str, Any]:
-    """Gives the keyword arguments with which a pipeline makes a batch of items of equal shape."""
     first = items[0].line
-    arguments: dict[str, Any] = {**generate.options, **(first.options or {})}
-    for name, parameter in _PARAMETERS.items():
+    arguments: dict[str, Any] = {**generate.options, **(first.options or {}), **signature.scales}
+    for name, parameter in PARAMETERS.items():
         value = getattr(first, name)
         value = getattr(generate, name) if value is None else value
-        if value is not None and value != "":
+        if value is not None and value != "" and parameter in signature.parameters:
             arguments[parameter] = value
     negative = [_negative(item.line, generate) for item in items]
     if any(negative):
         arguments["negative_prompt"] = negative
-    arguments["prompt"] = [item.line.prompt or "" for item in items]
+    if "prompt" in signature.parameters:
+        arguments["prompt"] = [item.line.prompt or "" for item in items]
     arguments["generator"] = [noise_of(item.seed) for item in items]
-    return {**arguments, "output_type": "np"}
+    return {**arguments, **_inputs(pictures, signature, arguments), "output_type": "np"}
 
 
 def noise_of(seed: int) -> Generator:
@@ -116,25 +67,26 @@ def _negative(line: WorklistLine, generate: Generate) -> str:
     return generate.negative_prompt if line.negative_prompt is None else line.negative_prompt
 
 
-def _given(source: Generate | WorklistLine) -> Iterable[str]:
-    return [name for name in _PARAMETERS if getattr(source, name) not in (None, "")]
-
-
-def _check(
-    place: str, given: Iterable[str], options: Mapping[str, object], kind: Any, parameters: frozenset[str]
-) -> None:
-    for name in given:
-        if _PARAMETERS[name] not in parameters:
-            field = to_camel(name)
-            raise UnknownOptionError(
-                f"{place}: {field} is set, and {kind.__name__} has no {_PARAMETERS[name]}; remove it"
-            )
-    for name in options:
-        if name in _OURS:
-            raise UnknownOptionError(
-                f"{place}: options.{name} is set by the job's own fields or by the runtime; remove it there"
-            )
-        if name not in parameters:
-            meant = nearest(name, sorted(parameters - _OURS))
-            hint = f"did you mean {meant}?" if meant else f"it takes {', '.join(sorted(parameters - _OURS))}"
-            raise UnknownOptionError(f"{place}: options.{name} is no parameter of {kind.__name__}; {hint}")
+def _inputs(pictures: Sequence[Pictures], signature: Signature, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Gives the arguments that are pictures, in the forms that diffusers takes."""
+    given: dict[str, Any] = {}
+    for name, parameter in signature.inputs.items():
+        if name == "video":
+            if pictures[0].video:
+                given[parameter] = list(pictures[0].video)
+            continue
+        stills = [one.stills[name] for one in pictures if name in one.stills]
+        if not stills:
+            continue
+        if name == "control":
+            stills = [still.convert(signature.control_mode) for still in stills]
+        if parameter == "conditioning_frames":
+            frames = arguments.get("num_frames") or signature.frames
+            given[parameter] = stills * frames
+        elif name == "control" and signature.controls > 1:
+            given[parameter] = stills * signature.controls
+        elif name == "reference":
+            given[parameter] = [[still] for still in stills * signature.references]
+        else:
+            given[parameter] = stills
+    return given

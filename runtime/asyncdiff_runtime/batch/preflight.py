@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from asyncdiff_api.formats.blocks import blocks_of_shard
-from asyncdiff_api.formats.errors import WorklistLineError, WrongJobError
+from asyncdiff_api.formats.errors import InputRefusedError, WorklistLineError, WrongJobError
 from asyncdiff_api.formats.identity import ModelIdentity
 from asyncdiff_api.formats.items import Resolver, Shared
-from asyncdiff_api.formats.job_record import JobRecord
+from asyncdiff_api.formats.job_record import JobRecord, request_digest
+from asyncdiff_api.formats.request import request_of
+from asyncdiff_api.formats.worklist import inputs_of
+from asyncdiff_api.generate import Generate
 from asyncdiff_api.job import AsyncDiffJob
 from asyncdiff_api.output import ConditionalWrites
 
-from asyncdiff_runtime.batch.arguments import call_parameters, check_job, check_line
 from asyncdiff_runtime.batch.assignment import Places
-from asyncdiff_runtime.batch.models import identify, locate, pipeline_class
-from asyncdiff_runtime.batch.record import Writer, probe, settle_record
+from asyncdiff_runtime.batch.inputs.addresses import Addresses
+from asyncdiff_runtime.batch.inputs.common import addresses_of, check_common_inputs
+from asyncdiff_runtime.batch.models import open_parts, plan_model
+from asyncdiff_runtime.batch.record import Writer, probe, read_record, settle_record
 from asyncdiff_runtime.batch.schedule import schedule_of
-from asyncdiff_runtime.batch.worklist import Choice, Worklist, refuse_inputs
+from asyncdiff_runtime.batch.signature import Signature, check_job, check_line, signature_of
+from asyncdiff_runtime.batch.worklist import Choice, Worklist
 
 CHECKED_AHEAD: Final = 50_000
 """Items of a shard that are checked before the model is loaded; later ones are checked when they are read."""
+UNKNOWN: Final = "address:unknown"
+"""Stands for digests of inputs while lines are only checked."""
 
 
 def prepare(job: AsyncDiffJob, places: Places, writer: Writer) -> JobRecord:
@@ -36,9 +42,15 @@ def prepare(job: AsyncDiffJob, places: Places, writer: Writer) -> JobRecord:
     storage, worklist = places.open_output(job), places.open_worklist(job)
     section = job.spec.output.s3
     probe(storage, writer.attempt, section.conditional_writes if section else ConditionalWrites.REQUIRED)
-    kind = pipeline_class(job.spec.model, locate(job.spec.model, places.volumes))
-    check_job(job.spec.generate, kind, call_parameters(kind))
-    return settle_record(storage, job, worklist, writer, _identifier(job, places.volumes))
+    found = read_record(storage)
+    # A revision that moved on, or is gone, does not hinder a job that was begun with its commit.
+    pinned = (
+        found.model if found is not None and found.request_digest == request_digest(request_of(job)) else None
+    )
+    plan = plan_model(job.spec.model, open_parts(job, places, pinned))
+    check_job(job.spec.generate, job.spec.output.format, signature_of(plan.kind, plan.adapters))
+    check_common_inputs(job)
+    return settle_record(storage, job, worklist, writer, _identifier(job, places))
 
 
 def check_shard(job: AsyncDiffJob, places: Places, record: JobRecord, shard: int, shards: int) -> int:
@@ -46,17 +58,19 @@ def check_shard(job: AsyncDiffJob, places: Places, record: JobRecord, shard: int
 
     Raises:
         WorklistLineError: A line does not parse, or asks for what the pipeline does not have.
+        InputRefusedError: A line names an input at a place that inputs may not come from.
     """
-    kind = pipeline_class(job.spec.model, locate(job.spec.model, places.volumes, record.model.commit))
-    parameters = call_parameters(kind)
+    plan = plan_model(job.spec.model, open_parts(job, places, record.model))
+    signature = signature_of(plan.kind, plan.adapters)
     resolver = Resolver(Shared.of_job(job.spec, record))
     worklist = places.open_worklist(job)
+    addresses = addresses_of(job)
     blocks = blocks_of_shard(shard, shards, record.blocks.count)
     count = 0
     for choice in islice(_lines(worklist, blocks, record), CHECKED_AHEAD):
-        refuse_inputs(choice, job.spec.generate)
-        _check_choice(choice, kind, parameters)
-        next(resolver.items(choice.position, choice.line))
+        _check_choice(choice, job.spec.generate, signature, addresses)
+        unknown = dict.fromkeys(inputs_of(choice.line, job.spec.generate), UNKNOWN)
+        resolver.item(choice.position, choice.line, choice.seed, unknown)
         count += 1
     return count
 
@@ -70,12 +84,16 @@ def _lines(worklist: Worklist, blocks: range, record: JobRecord) -> Iterator[Cho
             yield choice
 
 
-def _check_choice(choice: Choice, kind: Any, parameters: frozenset[str]) -> None:
+def _check_choice(choice: Choice, generate: Generate, signature: Signature, addresses: Addresses) -> None:
     try:
-        check_line(str(choice.position), choice.line, kind, parameters)
+        check_line(str(choice.position), choice.line, generate, signature)
+        for address in inputs_of(choice.line, generate).values():
+            addresses.check(address)
     except WrongJobError as error:  # in a line, it is the line's fault and not the job's
         raise WorklistLineError(str(error)) from error
+    except InputRefusedError as error:
+        raise InputRefusedError(f"{choice.position}: {error}") from error
 
 
-def _identifier(job: AsyncDiffJob, volumes: dict[str, Path]) -> Callable[[str], ModelIdentity]:
-    return lambda commit: identify(job.spec.model, volumes, commit)
+def _identifier(job: AsyncDiffJob, places: Places) -> Callable[[ModelIdentity | None], ModelIdentity]:
+    return lambda pinned: open_parts(job, places, pinned).identity(job.spec.model)

@@ -39,7 +39,7 @@ def settle_record(
     job: AsyncDiffJob,
     worklist: Worklist,
     writer: Writer,
-    identify: Callable[[str], ModelIdentity],
+    identify: Callable[[ModelIdentity | None], ModelIdentity],
 ) -> JobRecord:
     """Gives the prefix's record: the one that is there if it is of the same request, else a new one.
 
@@ -48,7 +48,7 @@ def settle_record(
         job: The job.
         worklist: Its worklist.
         writer: Who asks.
-        identify: Resolves the job's model, given the commit that is pinned already or an empty text.
+        identify: Resolves the job's model, given what is pinned already, or None.
 
     Raises:
         AnotherJobError: The prefix belongs to another request, or the model's files are others.
@@ -57,17 +57,17 @@ def settle_record(
     """
     found = read_record(storage)
     if found is None:
-        proposed = _proposal(job, worklist, writer, identify(""))
+        proposed = _proposal(job, worklist, writer, identify(None))
         if storage.create(JOB_RECORD, proposed.to_pretty(), "application/json") is Creation.CREATED:
             return proposed
         found = read_record(storage)
         assert found is not None, "a record that exists is not deleted while its job runs"
     _obey(found, storage, job, worklist, writer)
-    here = identify(found.model.commit)
+    here = identify(found.model)
     if here != found.model:
         raise AnotherJobError(
-            f"{storage.uri}{JOB_RECORD} pins the model {found.model.source} at {found.model.commit}, and here it "
-            f"is {here.commit}; put those files back, or use another prefix"
+            f"{storage.uri}{JOB_RECORD} pins {_other_part(found.model, here)}; put those files back, or use "
+            "another prefix"
         )
     return found
 
@@ -125,6 +125,20 @@ def names_of(job: AsyncDiffJob, run: str) -> JsonMap:
     """Gives the job's names for people."""
     names = {"name": job.metadata.name, "namespace": job.metadata.namespace, "uid": job.metadata.uid or run}
     return {key: value for key, value in names.items() if value}
+
+
+def _other_part(there: ModelIdentity, here: ModelIdentity) -> str:
+    """Says which part of a model has other files than the record pins."""
+    parts = [
+        ("the model", there.source, there.commit, here.commit),
+        ("the VAE", there.vae, there.vae_commit, here.vae_commit),
+        *(
+            (f"the {mine.kind}", mine.source, mine.commit, other.commit)
+            for mine, other in zip(there.adapters, here.adapters, strict=True)
+        ),
+    ]
+    what, source, pinned, found = next((part for part in parts if part[2] != part[3]), parts[0])
+    return f"{what} {source} at {pinned}, and here it is {found}"
 
 
 def _obey(found: JobRecord, storage: Storage, job: AsyncDiffJob, worklist: Worklist, writer: Writer) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple, Protocol
 
 from asyncdiff_api.formats.blocks import WHOLE_FILE_BYTES, Blocking, blocking_of_bytes, blocking_of_items
 from asyncdiff_api.formats.canonical import sha256_digest
-from asyncdiff_api.formats.errors import WorklistChangedError, WorklistLineError, WorklistUnreadableError
+from asyncdiff_api.formats.errors import WorklistChangedError, WorklistUnreadableError
 from asyncdiff_api.formats.items import (
     Resolver,
     WorkItem,
@@ -23,7 +23,6 @@ from asyncdiff_api.formats.lines import lines_of_blocks
 from asyncdiff_api.formats.worklist import (
     Position,
     WorklistLine,
-    inputs_of,
     parse_lines,
     parse_whole,
     seeds_of,
@@ -146,10 +145,29 @@ Wanted = dict[str, tuple[WorkItem, int]]
 """The distinct items of a block by id, and how many more lines asked for each."""
 
 
+DigestsOf = Callable[[Sequence[WorklistLine]], Sequence[Mapping[str, str]]]
+"""Gives the digest of each input of each line, by the input's name."""
+
+
+def _without_inputs(lines: Sequence[WorklistLine]) -> Sequence[Mapping[str, str]]:
+    return [{}] * len(lines)
+
+
 def wanted_by_block(
-    worklist: Worklist, resolver: Resolver, blocks: range, blocking: Blocking
+    worklist: Worklist,
+    resolver: Resolver,
+    blocks: range,
+    blocking: Blocking,
+    digests_of: DigestsOf = _without_inputs,
 ) -> Iterator[tuple[int, Wanted]]:
     """Gives each block of a run, also one in which no line starts, with its distinct items.
+
+    Args:
+        worklist: The worklist.
+        resolver: Gives items their ids.
+        blocks: The run of blocks.
+        blocking: How the worklist is divided.
+        digests_of: Asked for a block at a time.
 
     Raises:
         WorklistLineError: As `Worklist.choices`, or an item cannot be resolved.
@@ -159,20 +177,14 @@ def wanted_by_block(
     for found, group in groupby(choices, key=lambda choice: choice.position.block):
         for empty in range(number, found):
             yield empty, {}
-        yield found, collapse(resolver.item(*choice, digests={}) for choice in group)
+        mine = list(group)
+        digests = digests_of([choice.line for choice in mine])
+        yield (
+            found,
+            collapse(
+                resolver.item(*choice, digests=known) for choice, known in zip(mine, digests, strict=True)
+            ),
+        )
         number = found + 1
     for empty in range(number, blocks.stop):
         yield empty, {}
-
-
-def refuse_inputs(choice: Choice, generate: Generate) -> None:
-    """Refuses an item that starts from a picture or a video.
-
-    Raises:
-        WorklistLineError: It names an input.
-    """
-    if inputs := inputs_of(choice.line, generate):
-        raise WorklistLineError(
-            f"{choice.position}: names the input {', '.join(inputs)}; this version makes pictures from prompts "
-            "alone: remove it"
-        )
