@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from asyncdiff_api.crd import crd_yaml
+from chart.rendering import chart_readme, values_schema, values_yaml
 from pages.commands import commands_page
 from pages.formats import output_page, worklist_page
 from pages.job import spec_page, status_page
@@ -20,6 +21,10 @@ ROOT = Path(__file__).resolve().parents[1]
 GENERATED: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
         "manifests/crd/asyncdiff.dev_asyncdiffjobs.yaml": crd_yaml,
+        "charts/asyncdiff-operator/files/asyncdiffjobs.yaml": crd_yaml,
+        "charts/asyncdiff-operator/values.yaml": values_yaml,
+        "charts/asyncdiff-operator/values.schema.json": values_schema,
+        "charts/asyncdiff-operator/README.md": chart_readme,
         "docs/reference/job.md": spec_page,
         "docs/reference/status.md": status_page,
         "docs/reference/conditions.md": conditions_page,

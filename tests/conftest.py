@@ -1,3 +1,9 @@
 """Plugins of the whole test suite: real programs and the fixtures that run them."""
 
-pytest_plugins = ["support.tools.plugin", "support.cluster.fixtures", "support.s3.fixtures"]
+pytest_plugins = [
+    "support.tools.plugin",
+    "support.cluster.fixtures",
+    "support.helm.fixtures",
+    "support.node.fixtures",
+    "support.s3.fixtures",
+]

@@ -238,7 +238,8 @@ def lease_namespace_of(options: Options, namespace_file: Path = NAMESPACE_FILE) 
 
 def _parse(text: str, wanted: Any, source: str) -> Any:
     kinds = get_args(wanted)
-    if type(None) in kinds and text in ("", "none"):
+    is_list = any(str(kind).startswith("tuple") for kind in (wanted, *kinds))
+    if type(None) in kinds and (text == "none" or (text == "" and not is_list)):  # an empty list allows nothing
         return None
     choices = _choices(wanted)
     if choices:

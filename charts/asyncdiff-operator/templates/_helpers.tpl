@@ -1,0 +1,72 @@
+{{- define "asyncdiff.name" -}}
+{{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "asyncdiff.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{ .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else -}}
+{{- $name := include "asyncdiff.name" . -}}
+{{ contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+{{- end }}
+
+{{- define "asyncdiff.selector" -}}
+app.kubernetes.io/name: {{ include "asyncdiff.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "asyncdiff.labels" -}}
+{{ include "asyncdiff.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: asyncdiff
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "asyncdiff.serviceAccount" -}}
+{{ .Values.serviceAccount.name | default (include "asyncdiff.fullname" .) }}
+{{- end }}
+
+{{- define "asyncdiff.lease" -}}
+{{ .Values.settings.leaseName | default (include "asyncdiff.fullname" .) }}
+{{- end }}
+
+{{- /* The name of an image: (dict "image" .Values.image "root" $). */ -}}
+{{- define "asyncdiff.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{- /* What the operator may do in the namespaces that it serves; manifests/ grants the same. */ -}}
+{{- define "asyncdiff.rules" -}}
+- apiGroups: [asyncdiff.dev]
+  resources: [asyncdiffjobs]
+  verbs: [get, list, watch, delete]
+- apiGroups: [asyncdiff.dev]
+  resources: [asyncdiffjobs/status]
+  verbs: [patch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, delete]
+- apiGroups: [""]
+  resources: [pods/status]
+  verbs: [patch] # forceDeleteAfterSeconds: a pod is marked as failed first, else its Job holds it
+{{- if eq (.Values.settings.progress | default "podIP") "proxy" }}
+- apiGroups: [""]
+  resources: [pods/proxy]
+  verbs: [get]
+{{- end }}
+- apiGroups: [""]
+  resources: [events]
+  verbs: [get, list, create, patch]
+{{- end }}
