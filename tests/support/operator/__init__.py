@@ -1,14 +1,16 @@
-"""The operator as a process of its own, and a gateway in front of its API server that a test controls.
+"""The operator as processes of their own, and a gateway in front of its API server that a test controls.
 
-with operator_on(cluster, namespace) as operator:       # leads; serves that namespace
-    cluster.api.create(job())
-    operator.kill(); operator.start()                   # the same replica again
+with operator_on(nursery, cluster, namespace) as operator:  # serves that namespace, and leads
+    cluster.api.create(job)
+    operator.kill()
+    operator.start()                                        # the same replica again
 
-gateway = Gateway(cluster, "operator-a")                # decides before and after every request
-with operator_on(cluster, namespace, gateway=gateway) as operator: ...
+with Gateway(cluster, "operator-a") as gateway:             # decides before and after every request
+    with operator_on(nursery, cluster, namespace, gateway=gateway) as operator: ...
 """
 
 from support.operator.gateway import Gateway, Reply, Seen
+from support.operator.nursery import Nursery
 from support.operator.process import Operator, operator_on
 
-__all__ = ["Gateway", "Operator", "Reply", "Seen", "operator_on"]
+__all__ = ["Gateway", "Nursery", "Operator", "Reply", "Seen", "operator_on"]

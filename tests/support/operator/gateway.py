@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Coroutine
@@ -109,6 +110,10 @@ class Gateway:
     async def _stop(self) -> None:
         await self._runner.cleanup()
         await self._session.close()
+        conversations = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in conversations:
+            task.cancel()
+        await asyncio.gather(*conversations, return_exceptions=True)
 
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         content = await request.read()
@@ -142,11 +147,12 @@ class Gateway:
         self, request: web.Request, seen: Seen, answer: aiohttp.ClientResponse
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(request)
-        async for line in answer.content:
-            for passed in self.mangle(seen, line):
-                await response.write(passed)
-        await response.write_eof()
+        with contextlib.suppress(ConnectionError):  # whoever watched may be dead
+            await response.prepare(request)
+            async for line in answer.content:
+                for passed in self.mangle(seen, line):
+                    await response.write(passed)
+            await response.write_eof()
         return response
 
 

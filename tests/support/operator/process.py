@@ -1,10 +1,9 @@
-"""The operator as a process."""
+"""One replica of the operator, whose process can be killed, hung and started again."""
 
 from __future__ import annotations
 
 import json
 import signal
-import sys
 import urllib.error
 import urllib.request
 import uuid
@@ -13,25 +12,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from support.processes import ProcessFolder, free_port, wait_until
-from support.repository import ROOT
+from support.processes import free_port, wait_until
 
 if TYPE_CHECKING:
     from support.cluster import Cluster
     from support.operator.gateway import Gateway
+    from support.operator.nursery import Nursery, OperatorProcess
 
 IMAGE = "localhost/asyncdiff-runtime@sha256:" + 64 * "a"
-PACKAGES = ":".join(str(ROOT / folder) for folder in ("api", "operator"))
 
 
 class Operator:
-    """One replica of the operator; kubeconfig, identity and port stay when it is started again."""
+    """One replica; kubeconfig, identity and port stay when it is started again."""
 
-    def __init__(self, folder: ProcessFolder, kubeconfig: Path, identity: str, **options: str) -> None:
+    def __init__(self, nursery: Nursery, kubeconfig: Path, identity: str, **options: str) -> None:
         """Nothing runs before `start`; options are flags, with `_` for `-`."""
-        self.folder = folder
         self.identity = identity
         self.port = free_port()
+        self._nursery = nursery
         defaults = {
             "image": IMAGE,
             "kubeconfig": str(kubeconfig),
@@ -43,34 +41,31 @@ class Operator:
             "status_seconds": "0.5",
         }
         self.options = {**defaults, **options}
+        self.process: OperatorProcess
 
     def start(self, *, ready: bool = True) -> None:
-        """Starts the process; waits until its cache is filled, unless told otherwise."""
-        flags = [f"--{name.replace('_', '-')}={value}" for name, value in self.options.items()]
-        env = {"PYTHONPATH": PACKAGES, "PATH": "/usr/bin:/bin", "HOME": str(self.folder.path)}
-        self.folder.start(self.identity, [sys.executable, "-m", "asyncdiff_operator", *flags], env)
+        """Starts a process; waits until its cache is filled, unless told otherwise."""
+        self.process = self._nursery.start(self.identity, self.options)
         if ready:
-            wait_until(self.is_ready, what=f"{self.identity} to be ready; its log:\n{self.log()}")
+            wait_until(self.is_ready, what=f"{self.identity} to be ready")
 
     def kill(self) -> None:
-        """SIGKILL."""
-        self.folder.kill(self.identity)
+        """SIGKILL, and waits for the end."""
+        self.process.signal(signal.SIGKILL)
+        self.process.wait()
 
     def stop(self) -> int:
         """SIGTERM; gives the exit code."""
-        return self.folder.stop(self.identity)
+        self.process.signal(signal.SIGTERM)
+        return self.process.wait()
 
     def hang(self) -> None:
         """SIGSTOP."""
-        self.folder.signal(self.identity, signal.SIGSTOP)
+        self.process.signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
         """SIGCONT."""
-        self.folder.signal(self.identity, signal.SIGCONT)
-
-    def exit_code(self) -> int | None:
-        """The exit code; None while it runs."""
-        return self.folder.exit_code(self.identity)
+        self.process.signal(signal.SIGCONT)
 
     def is_ready(self) -> bool:
         """Whether /readyz answers 200.
@@ -78,12 +73,16 @@ class Operator:
         Raises:
             RuntimeError: The process has ended.
         """
-        if (code := self.exit_code()) is not None:
-            raise RuntimeError(f"the operator ended with code {code}; its log:\n{self.log()}")
+        if self.process.has_ended():
+            raise RuntimeError(f"the operator ended with code {self.process.wait()}; its log:\n{self.log()}")
         try:
             return bool(self.page("/readyz"))
         except (urllib.error.URLError, ConnectionError):
             return False
+
+    def leads(self) -> bool:
+        """Whether it says that it leads."""
+        return self.is_ready() and self.metric("asyncdiff_operator_leader") == 1
 
     def page(self, path: str) -> str:
         """One of its pages."""
@@ -100,29 +99,32 @@ class Operator:
 
     def log(self) -> str:
         """The end of its log."""
-        return self.folder.log_tail(self.identity, 40)
+        return "\n".join(self.process.log.read_text().splitlines()[-40:])
 
     def records(self) -> list[dict[str, Any]]:
-        """Its whole log, line by line."""
-        return [json.loads(line) for line in self.folder.log(self.identity).read_text().splitlines()]
+        """Its whole log, line by line, of all its processes."""
+        return [json.loads(line) for line in self.process.log.read_text().splitlines()]
 
 
 @contextmanager
 def operator_on(
+    nursery: Nursery,
     cluster: Cluster,
     namespace: str,
     *,
     identity: str = "",
     gateway: Gateway | None = None,
-    start: bool = True,
     **options: str,
 ) -> Iterator[Operator]:
     """An operator that serves one namespace, with its Lease there; it is ready, and ends with the context."""
     identity = identity or f"operator-{uuid.uuid4().hex[:6]}"
     kubeconfig = gateway.kubeconfig if gateway else cluster.kubeconfig_for_user(identity, ["system:masters"])
-    scope = {"namespaces": namespace, "lease_namespace": namespace, **options}
-    with ProcessFolder.create("operator") as folder:
-        operator = Operator(folder, kubeconfig, identity, **scope)
-        if start:
-            operator.start()
+    operator = Operator(
+        nursery, kubeconfig, identity, **{"namespaces": namespace, "lease_namespace": namespace, **options}
+    )
+    operator.start()
+    try:
         yield operator
+    finally:
+        operator.go_on()
+        operator.kill()

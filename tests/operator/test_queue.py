@@ -1,0 +1,166 @@
+"""Laws of the work queue: one worker a key, nothing lost, nothing earlier than asked for, failures rest longer."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from asyncdiff_operator.queue import JITTER, Agenda, Backoff, QueueClosedError, WorkQueue
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+KEYS = st.sampled_from(("a", "b", "c"))
+SECONDS = st.sampled_from((0.0, 0.5, 1.0, 10.0))
+BACKOFF = Backoff(first_seconds=1.0, limit_seconds=8.0)
+
+
+class AgendaAgainstItsRules(RuleBasedStateMachine):
+    """Keeps for each key the plain facts, and holds the agenda to them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.agenda: Agenda[str] = Agenda(BACKOFF, chance=lambda: 0.5)
+        self.in_work: set[str] = set()
+        self.wanted: dict[str, float] = {}
+        self.held_until: dict[str, float] = {}
+
+    def want(self, key: str, due: float) -> None:
+        due = max(due, self.held_until.get(key, 0.0))
+        self.wanted[key] = min(due, self.wanted.get(key, float("inf")))
+
+    @rule(key=KEYS, after=SECONDS)
+    def add(self, key: str, after: float) -> None:
+        self.agenda.add(key, self.now, after)
+        self.want(key, self.now + after)
+
+    @rule(seconds=SECONDS)
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def take(self) -> None:
+        work = self.agenda.take(self.now)
+        due = {key: at for key, at in self.wanted.items() if at <= self.now and key not in self.in_work}
+        assert (work is None) == (not due)
+        if work is None:
+            return
+        assert work.key not in self.in_work
+        assert work.due_at == self.wanted.pop(work.key) == min(due.values())
+        self.held_until.pop(work.key, None)
+        self.in_work.add(work.key)
+
+    @precondition(lambda self: self.in_work)
+    @rule(data=st.data())
+    def done(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.in_work)))
+        self.agenda.done(key)
+        self.in_work.remove(key)
+
+    @rule(key=KEYS, asked=st.sampled_from((0.0, 5.0)))
+    def fail(self, key: str, asked: float) -> None:
+        rest = min(2.0 ** self.agenda.failures(key), BACKOFF.limit_seconds)
+        seconds = self.agenda.failed(key, self.now, asked)
+        assert seconds == max(rest, asked)
+        if asked:
+            self.held_until[key] = self.now + asked
+            self.wanted.pop(key, None)
+        self.want(key, self.now + seconds)
+
+    @rule(key=KEYS)
+    def succeed(self, key: str) -> None:
+        self.agenda.succeeded(key)
+        assert self.agenda.failures(key) == 0
+
+    @rule(key=KEYS)
+    def forget(self, key: str) -> None:
+        self.agenda.forget(key)
+        self.wanted.pop(key, None)
+        self.held_until.pop(key, None)
+
+    @invariant()
+    def it_says_when_to_come_again(self) -> None:
+        waiting = [at for key, at in self.wanted.items() if key not in self.in_work]
+        assert self.agenda.next_due() == min(waiting, default=None)
+
+    @invariant()
+    def it_counts_what_is_due(self) -> None:
+        due = [at for at in self.wanted.values() if at <= self.now]
+        assert self.agenda.depth(self.now) == len(due)
+        assert self.agenda.oldest_seconds(self.now) == max((self.now - at for at in due), default=0.0)
+
+
+TestAgenda = AgendaAgainstItsRules.TestCase
+
+
+@given(failures=st.integers(1, 10_000), chance=st.floats(0, 1, exclude_max=True))
+def test_a_rest_doubles_up_to_its_limit_give_or_take_the_jitter(failures: int, chance: float) -> None:
+    plain = min(BACKOFF.first_seconds * 2 ** min(failures - 1, 10), BACKOFF.limit_seconds)
+    assert plain * (1 - JITTER) <= BACKOFF.seconds(failures, chance) <= plain * (1 + JITTER)
+
+
+def test_a_worker_that_waits_gets_what_is_added_and_what_becomes_due() -> None:
+    async def scenario() -> None:
+        queue: WorkQueue[str] = WorkQueue()
+        waiting = asyncio.create_task(queue.get())
+        await asyncio.sleep(0)
+        queue.add("later", 0.01)
+        assert (await waiting).key == "later"
+        queue.add("again")
+        queue.add("later")
+        assert (await queue.get()).key == "again"
+        queue.done("later")
+        assert (await queue.get()).key == "later"
+
+    asyncio.run(scenario())
+
+
+def test_many_workers_never_have_one_key_at_a_time() -> None:
+    async def scenario() -> int:
+        queue: WorkQueue[int] = WorkQueue()
+        held: set[int] = set()
+        looks = 0
+
+        async def work() -> None:
+            nonlocal looks
+            while True:
+                try:
+                    key = (await queue.get()).key
+                except QueueClosedError:
+                    return
+                assert key not in held
+                held.add(key)
+                await asyncio.sleep(0)
+                held.remove(key)
+                queue.done(key)
+                looks += 1
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(work())
+            for number in range(600):
+                queue.add(number % 3)
+                if number % 7 == 0:
+                    await asyncio.sleep(0)
+            while queue.depth():
+                await asyncio.sleep(0)
+            queue.close()
+        return looks
+
+    assert asyncio.run(scenario()) >= 3
+
+
+def test_a_closed_queue_hands_out_nothing() -> None:
+    async def scenario() -> None:
+        queue: WorkQueue[str] = WorkQueue()
+        waiting = asyncio.create_task(queue.get())
+        await asyncio.sleep(0)
+        queue.close()
+        with pytest.raises(QueueClosedError):
+            await waiting
+        queue.add("late")
+        with pytest.raises(QueueClosedError):
+            await queue.get()
+
+    asyncio.run(scenario())
