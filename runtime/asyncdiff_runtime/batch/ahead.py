@@ -52,3 +52,28 @@ class Ahead(Generic[T]):
         while len(self._waiting) < self._depth and (call := next(self._calls, None)) is not None:
             self._waiting.append(self._pool.submit(call))
         return bool(self._waiting)
+
+
+def one_ahead(results: Iterator[T]) -> Iterator[T]:
+    """Gives what an iterator gives, the next one made on a thread meanwhile."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+        coming = pool.submit(next, results, None)
+        while (found := coming.result()) is not None:
+            coming = pool.submit(next, results, None)
+            yield found
+
+
+def announced(batches: Iterator[T], tell: Callable[[T], None]) -> Iterator[T]:
+    """Gives batches, each next one told before the one at hand; what taking it raises comes after that one."""
+    coming, error = next(batches, None), None
+    while coming is not None:
+        at_hand = coming
+        try:
+            coming = next(batches, None)
+        except Exception as raised:  # noqa: BLE001 -- whatever it is, the batch at hand is made first
+            coming, error = None, raised
+        if coming is not None:
+            tell(coming)
+        yield at_hand
+    if error is not None:
+        raise error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
@@ -11,7 +11,7 @@ from asyncdiff_api.formats.errors import DrainedError
 from asyncdiff_api.formats.items import WorkItem
 from asyncdiff_api.formats.manifest import ItemCounts, count_records
 
-from asyncdiff_runtime.batch.ahead import Ahead
+from asyncdiff_runtime.batch.ahead import Ahead, announced
 from asyncdiff_runtime.batch.generator import Batches, Generator
 from asyncdiff_runtime.batch.ledger import Block, Ledger, Survey
 from asyncdiff_runtime.batch.objects import ObjectWriter
@@ -42,6 +42,8 @@ class Work:
     """Whether the group was told to go."""
     on_progress: OnStanding
     """Told before each batch and after each write to the ledger; see `OnStanding`."""
+    on_next: Callable[[Sequence[WorkItem]], None] = lambda _: None
+    """Told the batch that comes next while one is made; it returns at once."""
 
     def run(self, wanted: WantedOf, numbers: range) -> ItemCounts:
         """Works off blocks; `total` of the counts is known at the end.
@@ -69,7 +71,7 @@ class Work:
             Ahead(counting, COUNTED_AHEAD) as counted,
             Ahead(opening, OPENED_AHEAD) as opened,
         ):
-            for batch in self._batches(opened, recorder, duplicates):
+            for batch in announced(self._batches(opened, recorder, duplicates), self.on_next):
                 for counts in counted.ready():
                     recorder.count(counts)
                 self.on_progress(recorder.standing)
