@@ -308,3 +308,17 @@ def _server_side(manifest: Manifest, uid: str) -> Document:
 
 def names(objects: Sequence[Manifest]) -> list[str]:
     return [str(each["metadata"]["name"]) for each in objects]
+
+
+def begun(job: Document, now: datetime = START) -> Document:
+    """The job after its children were created and its status told so."""
+    return dict(settle(observe(job), now).job)
+
+
+def look(observed: Observed, now: datetime = START, defaults: Defaults = DEFAULTS) -> JobStatus:
+    """The status that a plan wants; the stored one if it wants no other."""
+    wanted = plan(observed, defaults, now)
+    assert not wanted.questions, wanted.questions
+    if wanted.status is not None:
+        return wanted.status
+    return JobStatus.model_validate_json(json.dumps(observed.job.get("status") or {}))

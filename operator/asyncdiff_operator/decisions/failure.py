@@ -14,6 +14,7 @@ from asyncdiff_operator.names import STOP_MESSAGE_ANNOTATION, STOP_REASON_ANNOTA
 from asyncdiff_operator.reading.indexes import name_shards
 from asyncdiff_operator.reading.jobs import ChildJob
 from asyncdiff_operator.reading.pods import ChildPod
+from asyncdiff_operator.reading.times import duration
 from asyncdiff_operator.situation import Situation
 from asyncdiff_operator.status.findings import Finding
 
@@ -79,7 +80,8 @@ def failure_of_shards(situation: Situation, job: ChildJob) -> Finding | None:
         return _by_policy(situation, message)
     if word == "DeadlineExceeded":
         limit = situation.job.spec.run.active_deadline_seconds
-        return Finding(Reason.ACTIVE_DEADLINE_EXCEEDED, f"The job ran for {limit} s, as long as it may")
+        ran = f"The job ran for {duration(limit)}, as long as it may" if limit is not None else message
+        return Finding(Reason.ACTIVE_DEADLINE_EXCEEDED, ran)
     if job.failed:
         return _by_shards(situation, job)
     return Finding(Reason.UNEXPECTED_ERROR, f"Kubernetes ended the Job {job.name}: {word}: {message}")

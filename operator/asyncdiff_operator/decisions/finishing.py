@@ -42,6 +42,7 @@ BEFORE_WORK: Final = {
     Reason.SECRET_MISSING,
     Reason.MODEL_UNAVAILABLE,
     Reason.DOES_NOT_FIT,
+    Reason.START_DEADLINE_EXCEEDED,
 }
 """Failures that pods meet before they record anything. If none ever has, the prefix holds nothing of this job, and
 perhaps another's manifest: nothing is to be put there."""
@@ -79,7 +80,7 @@ def _begin(situation: Situation) -> Decision:
         situation.job,
         situation.defaults,
         shards.image,
-        failure.message if failure is not None else "",
+        failure.found if failure is not None else "",
     )
     return Decision(
         operations=(Create(manifest=_recording(manifest, failure)),),

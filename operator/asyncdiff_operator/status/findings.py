@@ -23,9 +23,13 @@ class Finding:
     @property
     def message(self) -> str:
         """Says what was found and what to do about it."""
-        text = REASONS[self.reason]
-        found = sentence(self.detail) if self.detail else text.cause
-        return found if text.remedy == _NO_REMEDY else f"{found} {text.remedy}"
+        remedy = REASONS[self.reason].remedy
+        return self.found if remedy == _NO_REMEDY else f"{self.found} {remedy}"
+
+    @property
+    def found(self) -> str:
+        """Says what was found."""
+        return sentence(self.detail) if self.detail else REASONS[self.reason].cause
 
 
 def sentence(text: str) -> str:
