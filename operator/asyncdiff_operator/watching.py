@@ -78,6 +78,8 @@ class Watcher:
                     registry=self._registry(home),
                     settings=_settings(),
                     standalone=True,
+                    # without one kopf asks for the user's name, which a pod's user need not have
+                    identity=self._user_agent,
                     clusterwide=not self._namespaces,
                     namespaces=self._namespaces,
                     stop_flag=stop,
