@@ -15,13 +15,12 @@ from typing import Any, Final, TypeVar
 from asyncdiff_api.formats.errors import ConditionalWritesUnsupportedError
 from asyncdiff_api.output import S3, Addressing, ConditionalWrites
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from asyncdiff_runtime.storage.credentials import session
 from asyncdiff_runtime.storage.interface import Creation, Stat
 from asyncdiff_runtime.storage.s3_errors import (
-    BodyBrokenError,
     being_renewed,
     code_of,
     in_our_words,
@@ -33,6 +32,8 @@ from asyncdiff_runtime.storage.s3_parts import MIN_PART_BYTES, Ask, Source, uplo
 T = TypeVar("T")
 
 _RENEWAL_PAUSE_SECONDS: Final = 2.0
+_FIRST_PAUSE_SECONDS: Final = 0.2
+_LONGEST_PAUSE_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +46,12 @@ class S3Options:
     """Profile of the configuration files of AWS; empty for the environment's."""
     addressing: Addressing = Addressing.AUTO
     conditional_writes: ConditionalWrites = ConditionalWrites.REQUIRED
-    attempts: int = 8
-    """Attempts of one request, with growing pauses between them: half a minute in all on average."""
+    attempts: int = 20
+    """Attempts of one request, with growing pauses between them: more than two minutes in all."""
+    first_attempts: int = 8
+    """The same until one has succeeded: twenty seconds, for who has mistyped an address should not wait long."""
     connect_timeout_seconds: float = 10.0
-    read_timeout_seconds: float = 60.0
+    read_timeout_seconds: float = 30.0
     renewal_seconds: float = 150.0
     """How long keys that have worked and are refused now may take to be renewed: the kubelet needs a minute or two."""
     single_bytes: int = 4 * MIN_PART_BYTES
@@ -70,7 +73,9 @@ class S3Options:
         style = {Addressing.PATH: "path", Addressing.VIRTUAL: "virtual"}.get(self.addressing, auto)
         config = Config(
             s3={"addressing_style": style},
-            retries={"mode": "adaptive", "total_max_attempts": self.attempts},
+            # Its retries share a quota, which many threads use up within seconds of an outage: requests are
+            # repeated by `S3Storage`. What it keeps is that all of them slow down when the service says so.
+            retries={"mode": "adaptive", "total_max_attempts": 1},
             connect_timeout=self.connect_timeout_seconds,
             read_timeout=self.read_timeout_seconds,
             max_pool_connections=32,
@@ -106,11 +111,7 @@ class S3Storage:
             request["IfMatch"] = if_match
 
         def whole(client: Any) -> bytes:
-            stream = client.get_object(**request)["Body"]
-            try:
-                body: bytes = stream.read()
-            except HTTPClientError as error:
-                raise BodyBrokenError(error=error) from error
+            body: bytes = client.get_object(**request)["Body"].read()
             return body
 
         with self._spoken(key):
@@ -228,7 +229,7 @@ class S3Storage:
         return self._again(request, lambda error: passing(error) or status_of(error) == 409)
 
     def _again(self, request: Callable[[Any], T], worth_it: Callable[[Exception], bool]) -> T:
-        """Repeats a request on errors that botocore passes on at once, and while keys are being renewed."""
+        """Repeats a request on errors that pass, and while keys are being renewed."""
         attempt, began = 1, time.monotonic()
         while True:
             try:
@@ -239,8 +240,8 @@ class S3Storage:
                         raise
                     self._client = self._options.client()  # which reads files of keys anew
                     pause = min(_RENEWAL_PAUSE_SECONDS, self._options.renewal_seconds / 10)
-                elif attempt < self._options.attempts and worth_it(error):
-                    pause = min(0.05 * 2**attempt, 5)
+                elif attempt < self._attempts and worth_it(error):
+                    pause = min(_FIRST_PAUSE_SECONDS * 2 ** (attempt - 1), _LONGEST_PAUSE_SECONDS)
                     attempt += 1
                 else:
                     raise
@@ -249,6 +250,11 @@ class S3Storage:
                 self._proven = True
                 return answer
 
+    @property
+    def _attempts(self) -> int:
+        options = self._options
+        return options.attempts if self._proven else min(options.attempts, options.first_attempts)
+
     @contextmanager
     def _spoken(self, key: str = "") -> Iterator[None]:
         """Says botocore's errors as the contract's."""
@@ -256,5 +262,5 @@ class S3Storage:
             yield
         except (BotoCoreError, ClientError, ResponseParserError, ValueError) as error:
             place = f"s3://{self._bucket}/{self._prefix}{key}"
-            endpoint, attempts = self._options.endpoint or "AWS", self._options.attempts
-            raise in_our_words(error, place, self._bucket, endpoint, attempts) from error
+            endpoint = self._options.endpoint or "AWS"
+            raise in_our_words(error, place, self._bucket, endpoint, self._attempts) from error

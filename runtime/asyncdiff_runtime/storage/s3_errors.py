@@ -6,7 +6,6 @@ from typing import Final
 
 from asyncdiff_api.formats.errors import OutageError, OutputRefusedError
 from botocore.exceptions import (
-    BotoCoreError,
     ClientError,
     ConnectionError,  # noqa: A004 -- botocore's own name
     FlexibleChecksumError,
@@ -30,18 +29,16 @@ _DAMAGED: Final = frozenset(
     {"BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
 )
 """Said of a body that arrived otherwise than it was sent."""
-_BUSY: Final = frozenset({408, 425, 429})
-
-
-class BodyBrokenError(BotoCoreError):  # type: ignore[misc]  # -- botocore is untyped
-    """A body that broke off while it was read, when botocore had done its part."""
-
-    fmt = "the answer broke off: {error}"
-
-
-_GARBLED: Final = (BodyBrokenError, IncompleteReadError, FlexibleChecksumError, ResponseParserError)
-"""Answers that were cut short or changed on the way; botocore repeats no request whose answer has begun."""
-_UNREACHED: Final = (HTTPClientError, ConnectionError, *_GARBLED)
+_BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_BUSY_CODES: Final = frozenset({"RequestTimeout", "RequestTimeoutException", "SlowDown", "InternalError"})
+_UNREACHED: Final = (
+    HTTPClientError,
+    ConnectionError,
+    IncompleteReadError,
+    FlexibleChecksumError,
+    ResponseParserError,
+)
+"""No answer, or one that was cut short or changed on the way."""
 
 
 def status_of(error: Exception) -> int:
@@ -57,8 +54,12 @@ def code_of(error: Exception) -> str:
 
 
 def passing(error: Exception) -> bool:
-    """Whether a request is worth repeating, where botocore does not repeat it."""
-    return isinstance(error, _GARBLED) or code_of(error) in _DAMAGED or status_of(error) in _BUSY
+    """Whether the same request may go better in a while."""
+    if isinstance(error, SSLError):
+        return False
+    return (
+        isinstance(error, _UNREACHED) or status_of(error) in _BUSY or code_of(error) in _BUSY_CODES | _DAMAGED
+    )
 
 
 def being_renewed(error: Exception) -> bool:
