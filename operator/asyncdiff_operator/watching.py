@@ -79,7 +79,7 @@ class Watcher:
                     settings=_settings(),
                     standalone=True,
                     # without one kopf asks for the user's name, which a pod's user need not have
-                    identity=self._user_agent,
+                    identity=self._user_agent,  # type: ignore[arg-type]  # -- a NewType that kopf keeps to itself
                     clusterwide=not self._namespaces,
                     namespaces=self._namespaces,
                     stop_flag=stop,
