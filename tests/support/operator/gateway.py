@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -59,22 +61,24 @@ class Reply:
 
 Before = Callable[[Seen], Reply | None]
 """Sees a request before the API server does; an answer keeps it from getting there."""
-After = Callable[[Seen, int], None]
-"""Sees the status of an answer before the operator does."""
+After = Callable[[Seen, int], Reply | None]
+"""Sees the status of an answer before the operator does, and may put another in its place."""
 Mangle = Callable[[Seen, bytes], list[bytes]]
 """Takes a line of a watch and gives the lines that go on."""
 
 
 class Gateway:
-    """Passes requests on as one user of the cluster, a member of system:masters."""
+    """Passes requests on as one user of the cluster, who may do anything unless other groups are named."""
 
-    def __init__(self, cluster: Cluster, user: str) -> None:
+    def __init__(self, cluster: Cluster, user: str, groups: Iterable[str] = ("system:masters",)) -> None:
+        self.ahead = timedelta(0)
+        """How far the API server's clock is ahead of this machine's, as its answers say."""
         self.before: Before = lambda _: None
         self.after: After = lambda _seen, _code: None
         self.mangle: Mangle = lambda _seen, line: [line]
         self.port = free_port()
         self._server = cluster.server
-        config = json.loads(cluster.kubeconfig_for_user(user, ["system:masters"]).read_text())
+        config = json.loads(cluster.kubeconfig_for_user(user, groups).read_text())
         self._tls = ssl_context(config["clusters"][0]["cluster"], config["users"][0]["user"])
         self.kubeconfig = cluster.folder / f"gateway-{self.port}.kubeconfig"
         self.kubeconfig.write_text(json.dumps(_kubeconfig(self.port)))
@@ -139,9 +143,11 @@ class Gateway:
             if seen.is_watch and answer.status == 200:
                 return await self._stream(request, seen, answer)
             body = await answer.read()
-            await asyncio.to_thread(self.after, seen, answer.status)
-            kept = {n: v for n, v in answer.headers.items() if n.lower() not in HOP_HEADERS - {"date"}}
-            return web.Response(status=answer.status, body=body, headers=kept)
+            if (reply := await asyncio.to_thread(self.after, seen, answer.status)) is not None:
+                return _refusal(reply)
+            kept = {n: v for n, v in answer.headers.items() if n.lower() not in HOP_HEADERS}
+            date = format_datetime(parsedate_to_datetime(answer.headers["Date"]) + self.ahead, usegmt=True)
+            return web.Response(status=answer.status, body=body, headers={**kept, "Date": date})
 
     async def _stream(
         self, request: web.Request, seen: Seen, answer: aiohttp.ClientResponse

@@ -1,0 +1,202 @@
+"""Under its own service account the operator is refused nothing that it wants and holds no right that it never uses."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import yaml
+from support.cluster import Cluster, reference
+from support.kubelet import Await, CannotPull, Gate, Kubelet, Node, Script, Start, all_goes_well, is_finish
+from support.operator import Gateway, Nursery, Operator, Reply, Seen
+from support.operator.jobs import await_phase, condition, status, submit
+from support.processes import wait_until
+from support.repository import ROOT
+
+Document = dict[str, Any]
+Right = tuple[str, str]
+"""A verb and a resource, with its subresource after a slash."""
+
+SYSTEM = "asyncdiff-system"
+USER = f"system:serviceaccount:{SYSTEM}:asyncdiff-operator"
+RIGHTS = ("Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+
+
+def manifests(plane: Cluster) -> list[Document]:
+    documents = yaml.safe_load_all(plane.kubectl("kustomize", str(ROOT / "manifests")))
+    return [document for document in documents if document["kind"] in RIGHTS]
+
+
+def granted(documents: list[Document]) -> set[Right]:
+    """What the roles of the operator allow; those of people are named otherwise."""
+    rules = [
+        rule
+        for document in documents
+        if document["kind"] in ("Role", "ClusterRole")
+        and document["metadata"]["name"].startswith("asyncdiff-operator")
+        for rule in document["rules"]
+    ]
+    return {(verb, resource) for rule in rules for verb in rule["verbs"] for resource in rule["resources"]}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An operator with the rights of the manifests, in a cluster with a node.
+
+    Attributes:
+        since: Where the audit log stood before the operator began.
+    """
+
+    plane: Cluster
+    nodes: Kubelet
+    gateway: Gateway
+    operator: Operator
+    since: int
+
+
+@pytest.fixture(scope="module")
+def stage(plane: Cluster, nodes: Kubelet, nursery: Nursery) -> Iterator[Stage]:
+    """All lives have one operator, since each uses rights that others do not."""
+    for document in manifests(plane):
+        plane.api.apply(document)
+    since = plane.audit.position()
+    with Gateway(plane, USER, groups=()) as gateway:
+        operator = Operator(
+            nursery, gateway.kubeconfig, "operator-0", lease_namespace=SYSTEM, resync_seconds="2"
+        )
+        operator.start()
+        yield Stage(plane, nodes, gateway, operator, since)
+        operator.kill()
+
+
+def conflict_once(stage: Stage, method: str, part: str) -> None:
+    """Lets a kind of write fail the first time, as if someone had changed the object meanwhile."""
+    left = [1]
+
+    def refuse(seen: Seen) -> Reply | None:
+        if seen.method == method and part in seen.path and left:
+            left.clear()
+            return Reply(409, "Conflict")
+        return None
+
+    stage.gateway.before = refuse
+
+
+@contextmanager
+def an_hour_later(stage: Stage) -> Iterator[None]:
+    """The API server's clock jumps, so that nobody waits for a deadline."""
+    stage.gateway.ahead = timedelta(hours=1)
+    yield
+    stage.gateway.ahead = timedelta(0)
+
+
+def poked(stage: Stage, job: Document) -> bool:
+    """Has the operator look at the job now; it would not see that the clock has jumped. Always true."""
+    stage.plane.api.patch(job, {"metadata": {"annotations": {"poke": uuid.uuid4().hex}}})
+    return True
+
+
+def lives_and_goes(stage: Stage, namespace: str) -> None:
+    """From creation to removal after its time, suspended and resumed on the way, with a conflict."""
+    gate = Gate()
+
+    def held(pod: Any) -> Script:
+        script = all_goes_well(2, 2)(pod)
+        return script if is_finish(pod) else Script((Start(), Await(gate), *script.steps[1:]))
+
+    stage.nodes.behave(namespace, held)
+    stored = submit(stage.plane.api, namespace, {"spec.run": {"ttlSecondsAfterFinished": 1}})
+    await_phase(stage.plane.api, stored, "Running")
+    conflict_once(stage, "PATCH", "/jobs/")
+    stage.plane.api.patch(stored, {"spec": {"run": {"suspend": True}}})
+    await_phase(stage.plane.api, stored, "Suspended")
+    stage.plane.api.patch(stored, {"spec": {"run": {"suspend": False}}})
+    gate.open()
+    wait_until(lambda: stage.plane.api.find(stored) is None, what="the job to be removed", seconds=90)
+
+
+def waits_for_a_worklist(stage: Stage, namespace: str) -> None:
+    """Its ConfigMap comes, and it ends."""
+    source = {"worklist": {"configMap": {"name": "prompts", "key": "list.jsonl"}}}
+    stored = submit(stage.plane.api, namespace, {"spec.generate": source})
+    wait_until(
+        lambda: condition(status(stage.plane.api, stored), "Accepted").get("reason") == "ConfigMapMissing",
+        what="the operator to miss the ConfigMap",
+    )
+    worklist = {
+        **reference("v1", "ConfigMap", "prompts", namespace),
+        "data": {"list.jsonl": '{"prompt": "a"}'},
+    }
+    stage.plane.api.create(worklist)
+    await_phase(stage.plane.api, stored, "Complete", seconds=90)
+
+
+def never_starts(stage: Stage, namespace: str) -> None:
+    """Its image cannot be pulled: the pods' events are asked for the reason."""
+    stage.nodes.behave(
+        namespace, lambda pod: all_goes_well(2, 2)(pod) if is_finish(pod) else Script((CannotPull(),))
+    )
+    stored = submit(stage.plane.api, namespace)
+    pods = reference("v1", "Pod", namespace=namespace)
+    wait_until(lambda: stage.plane.api.items(pods), what="the pods")
+    with an_hour_later(stage):
+        wait_until(
+            lambda: poked(stage, stored) and status(stage.plane.api, stored).get("phase") == "Failed",
+            what="the job to fail",
+            pause=0.5,
+        )
+
+
+def loses_a_node(stage: Stage, namespace: str) -> None:
+    """Its pods hang on a dead node and are removed by force, as it asks, once the clock says so."""
+    stage.nodes.add_node(Node(name="doomed"))
+    stage.nodes.behave(namespace, lambda _: Script((Start(),)))
+    changes = {
+        "spec.pod": {"nodeSelector": {"kubernetes.io/hostname": "doomed"}},
+        "spec.run": {"forceDeleteAfterSeconds": 60, "drainSeconds": 1},
+    }
+    stored = submit(stage.plane.api, namespace, changes)
+    await_phase(stage.plane.api, stored, "Running")
+    stage.nodes.node_dies("doomed")
+    pods = reference("v1", "Pod", namespace=namespace)
+    stuck = [{"apiVersion": "v1", "kind": "Pod", **pod} for pod in stage.plane.api.items(pods)]
+    for pod in stuck:
+        stage.plane.api.delete(pod, gracePeriodSeconds="1")
+    conflict_once(stage, "PATCH", "/pods/")
+    with an_hour_later(stage):
+        wait_until(
+            lambda: poked(stage, stored) and not any(map(stage.plane.api.find, stuck)),
+            what="the pods to be removed",
+            pause=0.5,
+        )
+    stage.plane.api.delete(stored)
+
+
+LIVES = [lives_and_goes, waits_for_a_worklist, never_starts, loses_a_node]
+
+
+@pytest.mark.parametrize("life", LIVES, ids=lambda life: life.__name__)
+def test_the_operator_has_the_rights_for_a_job_that(life: Callable[[Stage, str], None], stage: Stage) -> None:
+    life(stage, stage.plane.namespace())
+
+
+def test_nothing_was_refused_and_no_right_was_idle(stage: Stage) -> None:
+    events = [event for event in stage.plane.audit.events(stage.since) if event.user == USER]
+
+    assert {(event.verb, event.resource) for event in events if event.code in (401, 403)} == set()
+    used = {(event.verb, event.resource) for event in events if event.resource}
+    assert granted(manifests(stage.plane)) == used
+
+
+def test_the_token_of_the_service_account_is_enough(stage: Stage, nursery: Nursery) -> None:
+    kubeconfig = stage.plane.kubeconfig_for_service_account(SYSTEM, "asyncdiff-operator")
+    another = Operator(nursery, kubeconfig, "operator-1", lease_namespace=SYSTEM)
+    another.start()
+    assert stage.operator.stop() == 0
+    wait_until(another.leads, what="the other replica to lead")
+    assert another.stop() == 0
