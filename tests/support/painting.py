@@ -2,7 +2,8 @@
 
     python -m support.painting JOB OUTPUT SHARD SHARDS MADE
 
-writes the id of each item that it makes to the file MADE, so that a test can count how often one was made.
+writes the id of each item that it makes to the file MADE, so that a test can count how often one was made. An
+error of the contract ends it as it ends a pod: with its exit code, and its sentence on standard error.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from asyncdiff_api.formats.blocks import blocks_of_shard
+from asyncdiff_api.formats.errors import ContractError
 from asyncdiff_api.formats.identity import ModelIdentity
 from asyncdiff_api.formats.items import Resolver, Shared, WorkItem
 from asyncdiff_api.formats.job_record import JobRecord
@@ -121,7 +123,11 @@ def main() -> None:
     """Works off one shard as the arguments say."""
     job_file, output, shard, shards, made = sys.argv[1:]
     job = load(json.loads(Path(job_file).read_text()))
-    work(open_storage(output, job.spec.output), job, NotingPainter(Path(made)), int(shard), int(shards))
+    try:
+        work(open_storage(output, job.spec.output), job, NotingPainter(Path(made)), int(shard), int(shards))
+    except ContractError as error:
+        print(f"{error.reason}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":
