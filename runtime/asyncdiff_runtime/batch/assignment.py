@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from asyncdiff_api.formats.document import FormatModel
 from asyncdiff_api.formats.errors import InvalidJobError
@@ -15,8 +17,12 @@ from asyncdiff_api.formats.progress import GpuSeconds
 from asyncdiff_api.job import AsyncDiffJob
 from pydantic import Field
 
+from asyncdiff_runtime.batch.heartbeat import Pulse, Stage, pulse_file
 from asyncdiff_runtime.batch.worklist import Worklist, file_worklist, inline_worklist
 from asyncdiff_runtime.storage import FolderStorage, Storage, open_output, open_storage
+
+ITEM_SECONDS_BOUNDS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0)
+"""Durations of items are counted up to these many seconds."""
 
 
 class Places(FormatModel):
@@ -72,6 +78,10 @@ class Assignment(FormatModel):
     shard: int
     shards: int
     attempt: str
+    trace: str = ""
+    """32 hexadecimal digits that the logs and files of one job have in common; empty outside a cluster."""
+    json_logs: bool = False
+    """Whether ranks log lines of JSON, for a machine to read."""
 
     def write(self, folder: Path) -> None:
         """Leaves the assignment for the ranks."""
@@ -81,6 +91,15 @@ class Assignment(FormatModel):
     def read(cls, folder: Path) -> Assignment:
         """Reads what `write` has left."""
         return cls.model_validate_json((folder / "assignment.json").read_bytes())
+
+
+class ItemSeconds(FormatModel):
+    """How long items took, counted by duration."""
+
+    counts: tuple[int, ...] = (0,) * (len(ITEM_SECONDS_BOUNDS) + 1)
+    """Items up to each of `ITEM_SECONDS_BOUNDS` and above the one before; the last one counts the rest."""
+    sum: float = 0.0
+    """Seconds of all of them."""
 
 
 class RankState(FormatModel):
@@ -110,6 +129,8 @@ class RankState(FormatModel):
     gpu_seconds: GpuSeconds = GpuSeconds()
     recent_seconds: tuple[float, ...] = ()
     """Seconds of each of the latest items, oldest first."""
+    item_seconds: ItemSeconds = ItemSeconds()
+    """Seconds of all items of this attempt."""
     milliseconds_per_step: float | None = None
     """Milliseconds between two evaluations of a sample, lately."""
     queued: int = 0
@@ -129,12 +150,36 @@ class RankState(FormatModel):
 
 
 def read_states(folder: Path) -> dict[int, RankState]:
-    """Gives what each rank last said, by its number."""
+    """Gives what each rank last said, by its number, with what its pulse tells since."""
     states = (RankState.model_validate(json.loads(path.read_bytes())) for path in folder.glob("rank-*.json"))
-    return {state.rank: state for state in states}
+    return {state.rank: _with_pulse(state, folder) for state in states}
+
+
+def _with_pulse(state: RankState, folder: Path) -> RankState:
+    pulse = Pulse.read(pulse_file(folder, state.rank))
+    if pulse is None or state.phase == "Ended":
+        return state
+    at_work = pulse.stage is not Stage.APART
+    told: dict[str, object] = {
+        "heartbeat_age_seconds": max(0.0, time.monotonic() - max(pulse.beat, pulse.alive)),
+        "evaluation": pulse.evaluation if at_work else 0,
+        "evaluations": pulse.evaluations if at_work else 0,
+    }
+    return state.model_copy(update=told)
 
 
 def counts_of(states: Iterable[RankState]) -> ItemCounts:
     """Adds up what ranks have counted; `total` is None while one of them does not know it."""
     counted = [state.items for state in states if state.items is not None]
     return add_counts(counted) if counted else ItemCounts()
+
+
+def made_of(states: Iterable[RankState]) -> int:
+    """Gives the items that an attempt has made; those of a rank that follows another are the other's."""
+    return sum(state.made for state in states if state.items is not None)
+
+
+def recorded_of(states: Iterable[RankState]) -> ItemCounts:
+    """Adds up what ranks have written to the ledger; otherwise as `counts_of`."""
+    recorded = [state.recorded for state in states if state.recorded is not None]
+    return add_counts(recorded) if recorded else ItemCounts()
