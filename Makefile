@@ -78,7 +78,7 @@ test-lowest: ## Run all tests with the oldest versions that pyproject.toml allow
 
 .PHONY: demo
 demo: $(FULL)/.stamp ## Make six pictures on this CPU, two processes on each, and compare with sequential ones
-	@$(BIN)/python scripts/demo.py
+	@PYTHONPATH=models $(BIN)/python scripts/demo.py
 
 # ── Checks ──────────────────────────────────────────────────────────────────────────────────────────────────
 

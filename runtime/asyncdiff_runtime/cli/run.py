@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from asyncdiff_api import validation
+from asyncdiff_api.amounts import of_items, rate, seconds
 from asyncdiff_api.files.documents import read_documents
 from asyncdiff_api.formats.errors import InvalidJobError
 from asyncdiff_api.formats.exit_codes import ExitCode
+from asyncdiff_api.formats.layout import ITEMS, MANIFEST, REJECTED
 from asyncdiff_api.job import AsyncDiffJob
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from asyncdiff_runtime.cli.changes import changed
-from asyncdiff_runtime.cli.output import console, error_console
+from asyncdiff_runtime.cli.interrupts import draining_on_interrupt
+from asyncdiff_runtime.cli.output import console, error_console, waiting
+from asyncdiff_runtime.cli.progress import watching
 
 if TYPE_CHECKING:
     from asyncdiff_api.formats.manifest import Manifest
 
-    from asyncdiff_runtime.batch.assignment import Places, RankState
+    from asyncdiff_runtime.batch.assignment import Places
     from asyncdiff_runtime.batch.local import LocalRun
 
 
@@ -61,7 +59,7 @@ def run_job(
     """Run a job on this machine: all shards one after the other, then the finish step.
 
     What the output holds of the same job already is not made again. Ctrl-C finishes the items in hand,
-    records them and ends with 75; the same command goes on from there.
+    records them and ends with 75, and the same command goes on from there; a second Ctrl-C stops at once.
     """
     job = read_job(file, changes or ())
     places = _places(output, volumes or (), worklist)
@@ -110,48 +108,47 @@ def _places(output: str, volumes: list[str] | tuple[str, ...], worklist: Path | 
 
 
 def _run(job: AsyncDiffJob, places: Places, errors: Console, *, dry_run: bool) -> int:
+    """Runs a job; gives the exit code."""
+    os.environ.setdefault(
+        "TRANSFORMERS_VERBOSITY", "error"
+    )  # what it says of its own changes is not for here
     from asyncdiff_runtime.batch.local import LocalRun
 
-    run = LocalRun.prepare(job, places)
+    with waiting("Checking job, model and output"):
+        run = LocalRun.prepare(job, places)
     if dry_run:
         _print_plan(run)
         return 0
     began = time.perf_counter()
-    with _progress(errors) as progress:
-        task = progress.add_task("Starting", total=run.expected)
-
-        def watch(done: int, states: Mapping[int, RankState]) -> None:
-            phases = sorted({state.phase for state in states.values()}) or ["Starting"]
-            progress.update(task, completed=done, description=", ".join(phases))
-
+    with watching(errors, run.expected) as watch, draining_on_interrupt(errors.print), _own_words():
         ended = run.run(watch)
-        manifest = None
-        if ended.exit_code is not ExitCode.DRAINED:
-            progress.update(task, description="Finishing")
-            manifest = run.finish(ended)
-    if manifest is None or not manifest.succeeded:
-        errors.print(f"{ended.reason}: {ended.message or (manifest.message if manifest else '')}")
+    made = _made(ended.made, time.perf_counter() - began)
+    if ended.exit_code is ExitCode.DRAINED:
+        errors.print(f"{ended.reason}: {of_items(ended.items)}, {made}. The same command makes the rest.")
+        return int(ExitCode.DRAINED)
+    with waiting("Writing manifest and gallery"):
+        manifest = run.finish(ended)
+    if not manifest.succeeded:
+        errors.print(f"{ended.reason or manifest.reason}: {ended.message or manifest.message}")
         if ended.log:
             errors.print(ended.log)
-    if manifest is not None:
-        _print_end(run, manifest, ended.made, time.perf_counter() - began)
+    _print_end(run, manifest, made)
     if ended.exit_code is not ExitCode.DONE:
         return int(ended.exit_code)
-    return 0 if manifest is not None and manifest.succeeded else int(ExitCode.BAD_LINES)
+    return 0 if manifest.succeeded else int(ExitCode.BAD_LINES)
 
 
 @contextmanager
-def _progress(errors: Console) -> Iterator[Progress]:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("items"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
-        yield progress
+def _own_words() -> Iterator[None]:
+    """Keeps torch's launcher from logging, at length, that ranks have ended: the run says why they did."""
+    launcher, nowhere = logging.getLogger("torch.distributed.elastic"), logging.NullHandler()
+    launcher.addHandler(nowhere)
+    launcher.propagate = False
+    try:
+        yield
+    finally:
+        launcher.propagate = True
+        launcher.removeHandler(nowhere)
 
 
 def _print_plan(run: LocalRun) -> None:
@@ -168,13 +165,20 @@ def _print_plan(run: LocalRun) -> None:
     out.print(f"output    {run.uri}")
 
 
-def _print_end(run: LocalRun, manifest: Manifest, made: int, seconds: float) -> None:
-    out, counts = console(), manifest.items
-    lost = f", {counts.rejected} rejected, {counts.failed} failed" if counts.rejected or counts.failed else ""
-    out.print(
-        f"{counts.done} items done{lost}; {made} made now in {seconds:.1f} s, {made / seconds:.2f} items/s"
-    )
-    out.print(f"items     {run.uri}items/")
-    out.print(f"manifest  {run.uri}manifest.json")
-    if manifest.gallery:
-        out.print(f"gallery   {run.uri}{manifest.gallery}")
+def _made(made: int, duration: float) -> str:
+    return f"{made:,} made now in {seconds(duration)}, {rate(made / duration)}" if made else "0 made now"
+
+
+def _print_end(run: LocalRun, manifest: Manifest, made: str) -> None:
+    out = console()
+    out.print(f"{of_items(manifest.items)}; {made}")
+    places = {
+        "pictures": ITEMS if manifest.items.done else None,
+        "rejected": REJECTED if manifest.items.rejected else None,
+        "gallery": manifest.gallery,
+        "contact sheet": manifest.contact_sheet,
+        "manifest": MANIFEST,
+    }
+    for name, key in places.items():
+        if key is not None:
+            out.print(f"{name:<14}{run.uri}{key}")

@@ -1,0 +1,89 @@
+"""Ctrl-C while `asyncdiff run` works: once to finish what is in hand, twice to stop at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from asyncdiff_runtime.storage import FolderStorage
+from support.jobs import job as document
+from support.prefixes import recorded
+from support.processes import ProcessFolder, wait_until
+
+STOP = "Ctrl-C once more stops at once"
+
+
+@pytest.fixture
+def processes() -> Iterator[ProcessFolder]:
+    with ProcessFolder.create("run") as folder:
+        yield folder
+
+
+def start(processes: ProcessFolder, folder: Path, steps: int) -> int:
+    """Starts a run of the bundled model on one rank and waits until they generate; gives its process."""
+    job = {
+        "spec.model": {"bundled": "shapes-unet", "dtype": "float32"},
+        "spec.generate": {"prompts": ["a red circle"], "seeds": {"count": 50}, "height": 64, "width": 64},
+        "spec.generate.steps": steps,
+        "spec.parallelism": {"device": "CPU", "gpusPerPod": 1},
+        "spec.output": {"volume": {"claimName": "pictures"}},
+    }
+    file = folder / "job.yaml"
+    file.write_text(yaml.safe_dump(document(job)))
+    argv = [
+        sys.executable,
+        "-m",
+        "asyncdiff_runtime.cli",
+        "run",
+        str(file),
+        "--output",
+        str(folder / "output"),
+    ]
+    process = processes.start("run", argv, {**os.environ, "OMP_NUM_THREADS": "1"})
+    said(processes, "Generating: 0 of 50 items")
+    return process
+
+
+def said(processes: ProcessFolder, words: str) -> None:
+    wait_until(lambda: words in processes.log("run").read_text(), what=words, seconds=200)
+
+
+def descendants(process: int) -> list[int]:
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [int(child) for child in children]
+
+
+def test_once_finishes_what_is_in_hand_and_says_how_to_go_on(
+    processes: ProcessFolder, tmp_path: Path
+) -> None:
+    start(processes, tmp_path, steps=10)
+    storage = FolderStorage(tmp_path / "output")
+    wait_until(lambda: recorded(storage), what="an item", seconds=200)
+
+    processes.signal("run", signal.SIGINT)
+
+    assert processes.wait("run", seconds=120) == 75, processes.log_tail("run")
+    log = processes.log("run").read_text()
+    assert STOP in log
+    assert f"Drained: {len(recorded(storage))} items done" in log
+    assert "The same command makes the rest." in log
+    assert "Traceback" not in log
+
+
+def test_twice_stops_at_once_and_leaves_no_rank_behind(processes: ProcessFolder, tmp_path: Path) -> None:
+    process = start(processes, tmp_path, steps=999)
+    ranks = descendants(process)
+    assert ranks
+
+    processes.signal("run", signal.SIGINT)
+    said(processes, STOP)
+    processes.signal("run", signal.SIGINT)
+
+    assert processes.wait("run", seconds=60) == 130, processes.log_tail("run")
+    wait_until(lambda: not any(Path(f"/proc/{rank}").exists() for rank in ranks), what="the ranks' end")
+    assert "Traceback" not in processes.log("run").read_text()
