@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from asyncdiff_api.crd import crd_yaml
-from chart.rendering import chart_readme, values_schema, values_yaml
+from chart.rendering import chart_readme, chart_rules, values_schema, values_yaml
 from pages.commands import commands_page
 from pages.formats import output_page, worklist_page
 from pages.job import spec_page, status_page
@@ -22,6 +22,7 @@ GENERATED: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
         "manifests/crd/asyncdiff.dev_asyncdiffjobs.yaml": crd_yaml,
         "charts/asyncdiff-operator/files/asyncdiffjobs.yaml": crd_yaml,
+        "charts/asyncdiff-operator/files/rules.yaml": chart_rules,
         "charts/asyncdiff-operator/values.yaml": values_yaml,
         "charts/asyncdiff-operator/values.schema.json": values_schema,
         "charts/asyncdiff-operator/README.md": chart_readme,

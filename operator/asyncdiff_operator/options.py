@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from asyncdiff_operator.errors import StartError
 from asyncdiff_operator.logs import LogFormat
@@ -50,6 +51,20 @@ class Options:
     fs_group: Annotated[
         int | None, About("Group that owns volumes of pods. `none`: the namespace's own, as OpenShift wants.")
     ] = 65532
+    pod_environment: Annotated[
+        Mapping[str, str],
+        About(
+            "Variables of every pod of the runtime, such as HTTPS_PROXY or HF_ENDPOINT, as a JSON object. A job's own "
+            "of the same name come before them."
+        ),
+    ] = field(default_factory=dict)
+    ca_config_map: Annotated[
+        str,
+        About(
+            "ConfigMap in each job's namespace whose key `ca.crt` holds the certificates that pods trust, in place of "
+            "the public ones. Unset: these."
+        ),
+    ] = ""
     allowed_images: Annotated[
         tuple[str, ...] | None, About("Patterns (`*`, `?`) of images that jobs may name. Unset: every image.")
     ] = None
@@ -147,6 +162,8 @@ class Options:
             image=self.image,
             image_pull_policy=self.image_pull_policy,
             fs_group=self.fs_group,
+            environment=self.pod_environment,
+            ca_config_map=self.ca_config_map,
             allowed_images=AllowList(self.allowed_images),
             allowed_service_accounts=AllowList(self.allowed_service_accounts),
             allowed_secrets=AllowList(self.allowed_secrets),
@@ -210,7 +227,7 @@ def describe_options() -> tuple[Described, ...]:
             type=get_args(hints[declared.name])[0],
             flag=flag(declared.name),
             variable=variable(declared.name),
-            default=_shown(declared.default),
+            default=_shown(None if declared.default is MISSING else declared.default),
             about=get_args(hints[declared.name])[1].text,
         )
         for declared in fields(Options)
@@ -239,7 +256,9 @@ def lease_namespace_of(options: Options, namespace_file: Path = NAMESPACE_FILE) 
 def _parse(text: str, wanted: Any, source: str) -> Any:
     kinds = get_args(wanted)
     is_list = any(str(kind).startswith("tuple") for kind in (wanted, *kinds))
-    if type(None) in kinds and (text == "none" or (text == "" and not is_list)):  # an empty list allows nothing
+    if type(None) in kinds and (
+        text == "none" or (text == "" and not is_list)
+    ):  # an empty list allows nothing
         return None
     choices = _choices(wanted)
     if choices:
@@ -253,6 +272,8 @@ def _parse(text: str, wanted: Any, source: str) -> Any:
         return Path(text)
     if wanted is str:
         return text
+    if get_origin(wanted) is Mapping:
+        return _variables(text, source)
     return tuple(part for word in text.split(",") if (part := word.strip()))
 
 
@@ -262,6 +283,17 @@ def _choices(wanted: Any) -> tuple[str, ...]:
     if inner and all(isinstance(kind, str) for kind in inner):
         return tuple(inner)
     return next((words for kind in inner if (words := _choices(kind))), ())
+
+
+def _variables(text: str, source: str) -> Mapping[str, str]:
+    wanted = f'{source} must be a JSON object of strings, such as {{"HTTPS_PROXY": "http://proxy:3128"}}'
+    try:
+        found = json.loads(text or "{}")
+    except ValueError as error:
+        raise StartError(f"{wanted}: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise StartError(wanted)
+    return found
 
 
 def _number(text: str, kind: type[int] | type[float], source: str) -> float:

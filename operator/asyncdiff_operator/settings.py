@@ -41,6 +41,11 @@ class Defaults:
     fs_group: int | None = 65532
     """Group that owns mounted volumes, so that the runtime may write to them; None leaves it to the namespace,
     as OpenShift wants."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables of every pod, such as HTTPS_PROXY or HF_ENDPOINT; a job's own of the same name come before them."""
+    ca_config_map: str = ""
+    """ConfigMap in each job's namespace whose key ca.crt holds the certificates that pods trust, in place of the
+    public ones; empty for these."""
     allowed_images: AllowList = AllowList()
     """Values of pod.image; the default image is always allowed."""
     allowed_service_accounts: AllowList = AllowList()

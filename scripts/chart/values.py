@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from asyncdiff_operator.options import Described, describe_options
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -145,6 +146,8 @@ def _schema_type(option: Described) -> Any:
     """Gives the type of a setting; `none` is said where the operator's default is not None and may be made so."""
     if str(option.type).startswith("tuple"):
         return list[str] | None
+    if get_origin(option.type) is Mapping:
+        return Labels | None
     may_be_none = type(None) in get_args(option.type) and option.default != "unset"
     return option.type | Literal["none"] | None if may_be_none else option.type | None
 

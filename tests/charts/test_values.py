@@ -49,6 +49,8 @@ def test_a_value_that_means_nothing_is_refused_by_name(
 def test_every_setting_of_the_operator_can_be_said_and_is_understood_by_it(helm: Helm) -> None:
     said: dict[str, Any] = {
         "fsGroup": "none",
+        "podEnvironment": {"NO_PROXY": "10.0.0.0/8,.svc", "HF_ENDPOINT": "https://hub.example"},
+        "caConfigMap": "trusted",
         "allowedImages": ["a/*", "b/*"],
         "allowedServiceAccounts": [],
         "allowedSecrets": ["keys"],
@@ -73,6 +75,8 @@ def test_every_setting_of_the_operator_can_be_said_and_is_understood_by_it(helm:
     expected = Options(
         image="ghcr.io/asyncdiff/asyncdiff-runtime:0.1.0",
         fs_group=None,
+        pod_environment={"NO_PROXY": "10.0.0.0/8,.svc", "HF_ENDPOINT": "https://hub.example"},
+        ca_config_map="trusted",
         allowed_images=("a/*", "b/*"),
         allowed_service_accounts=(),
         allowed_secrets=("keys",),

@@ -7,6 +7,7 @@ template it was created with, so a later runtime still honours every name here.
     /etc/asyncdiff/worklist/worklist.jsonl  the key of generate.worklist.configMap
     /etc/asyncdiff/s3/AWS_ACCESS_KEY_ID …   output.s3.credentialsSecret, a file a key; may be absent
     /etc/asyncdiff/hub/token                model.tokenSecret; may be absent
+    /etc/asyncdiff/ca/ca.crt                certificates that the cluster's administrator trusts; may be absent
     /mnt/asyncdiff/<claim>                  each volume that the job names
     /var/cache/asyncdiff                    models and compiled graphs: pod.modelCacheClaim, else emptied with the pod
     /tmp, /dev/shm                          writable, emptied with the pod
@@ -34,6 +35,8 @@ WORKLIST_FILE: Final = "worklist.jsonl"
 S3_FOLDER: Final = PurePosixPath("/etc/asyncdiff/s3")
 HUB_FOLDER: Final = PurePosixPath("/etc/asyncdiff/hub")
 HUB_TOKEN: Final = "token"  # noqa: S105 -- the name of a file
+CA_FOLDER: Final = PurePosixPath("/etc/asyncdiff/ca")
+CA_FILE: Final = "ca.crt"
 VOLUMES: Final = PurePosixPath("/mnt/asyncdiff")
 CACHE: Final = PurePosixPath("/var/cache/asyncdiff")
 TEMPORARY: Final = PurePosixPath("/tmp")  # noqa: S108 -- the pod's own

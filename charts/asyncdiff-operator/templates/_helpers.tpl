@@ -41,32 +41,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end }}
 
-{{- /* What the operator may do in the namespaces that it serves; manifests/ grants the same. */ -}}
+{{- /* What the operator may do in the namespaces that it serves. */ -}}
 {{- define "asyncdiff.rules" -}}
-- apiGroups: [asyncdiff.dev]
-  resources: [asyncdiffjobs]
-  verbs: [get, list, watch, delete]
-- apiGroups: [asyncdiff.dev]
-  resources: [asyncdiffjobs/status]
-  verbs: [patch]
-- apiGroups: [batch]
-  resources: [jobs]
-  verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [""]
-  resources: [configmaps]
-  verbs: [get, list, watch, create, delete]
-- apiGroups: [""]
-  resources: [pods]
-  verbs: [get, list, watch, delete]
-- apiGroups: [""]
-  resources: [pods/status]
-  verbs: [patch] # forceDeleteAfterSeconds: a pod is marked as failed first, else its Job holds it
+{{ .Files.Get "files/rules.yaml" }}
 {{- if eq (.Values.settings.progress | default "podIP") "proxy" }}
 - apiGroups: [""]
   resources: [pods/proxy]
   verbs: [get]
 {{- end }}
-- apiGroups: [""]
-  resources: [events]
-  verbs: [get, list, create, patch]
 {{- end }}

@@ -10,6 +10,7 @@ from asyncdiff_api.job import AsyncDiffJob
 
 from asyncdiff_operator.names import trace_id
 from asyncdiff_operator.observed import Manifest
+from asyncdiff_operator.settings import Defaults
 
 CHANGEABLE: Mapping[str, str] = {
     # The root file system is read-only, and libraries write where these point.
@@ -22,21 +23,33 @@ CHANGEABLE: Mapping[str, str] = {
 }
 
 
-def environment(manifest: Manifest, job: AsyncDiffJob, extra: Mapping[str, str]) -> list[Manifest]:
+CERTIFICATES: Mapping[str, str] = {
+    # Python's ssl, requests, boto3 and curl each have a name of their own for it.
+    name: str(container.CA_FOLDER / container.CA_FILE)
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "CURL_CA_BUNDLE")
+}
+
+
+def environment(
+    manifest: Manifest, job: AsyncDiffJob, defaults: Defaults, extra: Mapping[str, str]
+) -> list[Manifest]:
     """Gives the container's variables.
 
     Args:
         manifest: The job as stored.
         job: The same, read; the API refuses names that are ours in its pod.env.
+        defaults: What the administrator decided.
         extra: Variables of this step alone.
     """
+    certificates = CERTIFICATES if defaults.ca_config_map else {}
+    given = {**CHANGEABLE, **certificates, **defaults.environment}
     own = [
         variable.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         for variable in job.spec.pod.env
     ]
     chosen = {variable["name"] for variable in own}
     return [
-        *(_variable(name, value) for name, value in CHANGEABLE.items() if name not in chosen),
+        *(_variable(name, value) for name, value in given.items() if name not in chosen),
         *own,
         _variable(container.TRACE_VARIABLE, trace_id(manifest)),
         {"name": container.POD_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},

@@ -52,7 +52,7 @@ def pod_template(manifest: Manifest, job: AsyncDiffJob, defaults: Defaults, own:
 
 
 def _pod_spec(manifest: Manifest, job: AsyncDiffJob, defaults: Defaults, own: StepPod) -> Manifest:
-    volumes = mounted_volumes(manifest, job)
+    volumes = mounted_volumes(manifest, job, defaults)
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -65,7 +65,7 @@ def _pod_spec(manifest: Manifest, job: AsyncDiffJob, defaults: Defaults, own: St
                 "image": own.image,
                 **({"imagePullPolicy": defaults.image_pull_policy} if defaults.image_pull_policy else {}),
                 "command": list(own.command),
-                "env": environment(manifest, job, own.environment),
+                "env": environment(manifest, job, defaults, own.environment),
                 "resources": own.resources,
                 "volumeMounts": [volume.mount for volume in volumes],
                 "securityContext": _CONTAINER_SECURITY,

@@ -11,6 +11,7 @@ from asyncdiff_api.job import AsyncDiffJob
 
 from asyncdiff_operator.names import shards_name
 from asyncdiff_operator.observed import Manifest
+from asyncdiff_operator.settings import Defaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,15 @@ class Mounted:
         return {**mount, "readOnly": True} if self.read_only else mount
 
 
-def mounted_volumes(manifest: Manifest, job: AsyncDiffJob) -> tuple[Mounted, ...]:
+def mounted_volumes(manifest: Manifest, job: AsyncDiffJob, defaults: Defaults) -> tuple[Mounted, ...]:
     """Gives all volumes of a pod."""
-    return (*_orders(manifest, job), *_secrets(job), *_claims(job), *_scratch(job))
+    return (
+        *_orders(manifest, job),
+        *_secrets(job),
+        *_certificates(defaults),
+        *_claims(job),
+        *_scratch(job),
+    )
 
 
 def _orders(manifest: Manifest, job: AsyncDiffJob) -> Iterator[Mounted]:
@@ -57,6 +64,14 @@ def _secrets(job: AsyncDiffJob) -> Iterator[Mounted]:
 def _secret(name: str, secret: str, path: str) -> Mounted:
     source = {"secretName": secret, "optional": True}
     return Mounted({"name": name, "secret": source}, path, read_only=True)
+
+
+def _certificates(defaults: Defaults) -> Iterator[Mounted]:
+    if defaults.ca_config_map:
+        # Not optional: what speaks TLS would fail later, and say less of why.
+        items = [{"key": container.CA_FILE, "path": container.CA_FILE}]
+        source = {"name": defaults.ca_config_map, "items": items}
+        yield Mounted({"name": "ca", "configMap": source}, str(container.CA_FOLDER), read_only=True)
 
 
 def _claims(job: AsyncDiffJob) -> Iterator[Mounted]:

@@ -107,7 +107,8 @@ def test_any_valid_job_has_children_that_the_api_server_accepts(cluster: Cluster
     refused = []
     for number, document in enumerate(sample(jobs(), 40, start=7)):
         # what these hold is handed on as it is, and drawn here without sense
-        document["spec"].get("pod", {}).pop("affinity", None)
+        for part in ("affinity", "resources"):
+            document["spec"].get("pod", {}).pop(part, None)
         document["metadata"]["name"] = f"drawn-{number}"
         stored = store(cluster.api, namespace, document)
         for manifest in children(stored):
