@@ -12,12 +12,12 @@ LOWEST := .venv-lowest
 BIN := $(FULL)/bin
 
 # What can be tested without torch.
-CONTROL_TESTS := $(wildcard tests/repository tests/api tests/cli tests/operator tests/cluster)
+CONTROL_TESTS := $(wildcard tests/repository tests/api tests/cli tests/operator tests/charts tests/cluster)
 TYPED := $(wildcard api operator runtime tests scripts bench models)
 PYTEST_ARGS ?=
 # Many tests wait for servers; two at a time keep two cores busy. A file's tests share their fixtures.
 WORKERS ?= 2
-PYTEST := -m pytest --numprocesses $(WORKERS) --dist loadfile
+PYTEST := -m pytest --numprocesses $(WORKERS) --dist loadfile --ignore=tests/e2e
 
 # Its authors' note on what comes after it is no concern of a build.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(CONTROL)/bin/mkdocs
@@ -68,6 +68,11 @@ test: ## Run all tests (PYTEST_ARGS="-k name" narrows them)
 test-control: ## Run the tests of contract, operator and command line; installs no torch
 	@$(MAKE) --no-print-directory --jobs=2 $(CONTROL)/.stamp test-programs
 	$(CONTROL)/bin/python $(PYTEST) $(CONTROL_TESTS) $(PYTEST_ARGS)
+
+.PHONY: e2e
+e2e: $(FULL)/.stamp ## Run whole jobs on a real Kubernetes node, made on this machine and gone afterwards (needs root)
+	@$(MAKE) --no-print-directory test-programs
+	$(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
 
 .PHONY: test-lowest
 test-lowest: ## Run all tests with the oldest versions that pyproject.toml allows

@@ -4,6 +4,7 @@ pytest_plugins = [
     "support.tools.plugin",
     "support.cluster.fixtures",
     "support.helm.fixtures",
+    "support.installation",
     "support.node.fixtures",
     "support.s3.fixtures",
 ]

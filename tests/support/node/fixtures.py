@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.node import images
+from support.node import images, sandbox
 from support.node.node import NEEDED, Node
 
 if TYPE_CHECKING:
@@ -34,4 +34,6 @@ def hindrance() -> str:
     if os.geteuid() != 0:
         return "a node needs root, for namespaces and containers"
     missing = [program for program in NEEDED if shutil.which(program) is None]
-    return f"a node needs {', '.join(missing)}, which PATH does not have; see `make e2e`" if missing else ""
+    if missing:
+        return f"a node needs {', '.join(missing)}, which PATH does not have; .ci/run installs them on Debian"
+    return sandbox.hindrance()

@@ -116,6 +116,17 @@ class Sandbox:
         return ["nsenter", f"--target={self.init}", *NAMESPACES, "--"]
 
 
+def hindrance() -> str:
+    """Why no sandbox can be had here; empty where one can."""
+    trial = "mount -t tmpfs none /mnt && ip link add trial type bridge && test -w /sys/fs/cgroup"
+    tried = subprocess.run(
+        ["unshare", *NAMESPACES, "--fork", "--mount-proc", "sh", "-c", trial], capture_output=True, text=True
+    )
+    if tried.returncode:
+        return f"a node needs namespaces, mounts and cgroups of its own, and has none here: {tried.stderr.strip()}"
+    return ""
+
+
 def ip(*words: str) -> None:
     """Runs ip(8) on this machine."""
     subprocess.run(["ip", *words], check=True, capture_output=True, text=True)

@@ -45,23 +45,28 @@ class S3Server:
         port: where it listens, the same after a restart.
         root: the account that may do all.
         binary: the program.
+        host: the address it listens on.
     """
 
     processes: ProcessFolder
     port: int
     root: Account
     binary: Path
+    host: str = "127.0.0.1"
 
     @classmethod
-    def start(cls) -> S3Server:
+    def start(cls, host: str = "127.0.0.1") -> S3Server:
         """Starts a server without buckets and waits until it answers.
+
+        Args:
+            host: an address of this machine.
 
         Raises:
             BuildFailedError, GoUnavailableError: the program is not here and could not be built.
             ProcessError: it ended at once; the text has the end of its log.
         """
         binary = find_programs(VERSITYGW)[PROGRAM]
-        server = cls(ProcessFolder.create("s3"), free_port(), Account.new("root"), binary)
+        server = cls(ProcessFolder.create("s3"), free_port(), Account.new("root"), binary, host)
         try:
             for folder in ("data", "metadata", "accounts"):
                 (server.processes.path / folder).mkdir()
@@ -74,11 +79,11 @@ class S3Server:
     @property
     def endpoint(self) -> str:
         """The server's address."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def run(self) -> None:
         """Starts the server, or starts it again on the same data and port, and waits until it answers."""
-        address = [f"--port=127.0.0.1:{self.port}", f"--health={HEALTH}", f"--region={REGION}"]
+        address = [f"--port={self.host}:{self.port}", f"--health={HEALTH}", f"--region={REGION}"]
         keys = [f"--access={self.root.access_key}", f"--secret={self.root.secret_key}"]
         folder = self.processes.path
         backend = [
