@@ -8,9 +8,9 @@ import os
 import signal
 import sys
 import threading
-import traceback
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncdiff_api.formats.blocks import blocks_of_shard
 from asyncdiff_api.formats.errors import (
@@ -22,24 +22,43 @@ from asyncdiff_api.formats.errors import (
     exit_code_of,
     reason_of,
 )
+from asyncdiff_api.formats.exit_codes import ExitCode
 from asyncdiff_api.formats.items import Resolver, Shared
 from asyncdiff_api.formats.manifest import ItemCounts
 from asyncdiff_api.job import AsyncDiffJob
 from asyncdiff_api.parallelism import BatchSize, Compile, Device, Lookahead
 from asyncdiff_api.validation import load
 
+from asyncdiff_runtime.batch.ahead import one_ahead
 from asyncdiff_runtime.batch.assignment import Assignment, RankState
 from asyncdiff_runtime.batch.generator import Generator
+from asyncdiff_runtime.batch.heartbeat import Heartbeat, pulse_file
+from asyncdiff_runtime.batch.inputs.common import addresses_of, digests_of
+from asyncdiff_runtime.batch.inputs.loading import InputLoader, Loader
 from asyncdiff_runtime.batch.ledger import Ledger
+from asyncdiff_runtime.batch.logs import set_up_logs
 from asyncdiff_runtime.batch.loop import Work
-from asyncdiff_runtime.batch.models import load_pipeline, locate
+from asyncdiff_runtime.batch.memory import Fitting, refuse_what_does_not_fit, room_of_device
+from asyncdiff_runtime.batch.metering import Meter, Metered, watch_evaluations
+from asyncdiff_runtime.batch.models import load_pipeline, open_parts, plan_model
 from asyncdiff_runtime.batch.objects import ObjectWriter
 from asyncdiff_runtime.batch.pipeline import PipelineGenerator
 from asyncdiff_runtime.batch.recorder import Standing
+from asyncdiff_runtime.batch.signature import Signature, signature_of
+from asyncdiff_runtime.batch.watchdog import Patience
 from asyncdiff_runtime.batch.worklist import wanted_by_block
+
+logger = logging.getLogger("asyncdiff_runtime.batch.rank")  # as a program, this module has another name
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 AUTO_BATCH_ON_GPU = 4
+
+
+class LoadedPipeline(NamedTuple):
+    """A pipeline, and what it takes with its adapters."""
+
+    pipeline: Any
+    signature: Signature
 
 
 class Rank:
@@ -51,60 +70,104 @@ class Rank:
         self._job: AsyncDiffJob = load(self._assignment.job)
         self._number = int(os.environ["RANK"])
         self._world = int(os.environ["WORLD_SIZE"])
+        self._addresses = addresses_of(self._job)
         self._draining = threading.Event()
+        self._saying = threading.Lock()
         self._state = RankState(rank=self._number)
+        self._heartbeat = Heartbeat(pulse_file(folder, self._number))
+        self._meter = Meter(self._heartbeat, self._say, self._memory)
 
     def run(self) -> int:
         """Works until the end and gives the exit code; the last state says why."""
+        self._set_up_logs()
         _die_with_parent()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._draining.set())
         try:
             self._work()
-        except Exception as error:  # noqa: BLE001 -- whatever it was, the parent is to hear of it
-            traceback.print_exc()
+        except Exception as error:
             known = in_contract_words(error)
-            code = exit_code_of(known)
-            self._say(phase="Ended", exit_code=int(code), reason=reason_of(known), message=str(known))
+            code, reason = exit_code_of(known), reason_of(known)
+            logger.log(
+                logging.INFO if code is ExitCode.DRAINED else logging.ERROR,
+                "%s: %s",
+                reason,
+                known,
+                exc_info=code is ExitCode.UNEXPECTED,
+            )
+            self._say(phase="Ended", running=0, exit_code=int(code), reason=reason, message=str(known))
             return int(code)
         self._say(phase="Ended", exit_code=0, running=0)
         return 0
 
+    def _set_up_logs(self) -> None:
+        given = self._assignment
+        common = {
+            "job": self._job.metadata.name,
+            "shard": given.shard,
+            "rank": self._number,
+            "attempt": given.attempt,
+            "trace": given.trace,
+        }
+        set_up_logs(common, as_json=given.json_logs)
+
     def _work(self) -> None:
         """Loads the pipeline and makes the rank's items, alone or as one of a team."""
+        pipe, inputs = self._load(), InputLoader(self._addresses, self._job.spec.generate)
+        make = partial(PipelineGenerator, pipe.pipeline, self._job.spec.generate, signature=pipe.signature)
+        if not self._together:
+            generator = Metered(Fitting(make(inputs=inputs), _free_cache), self._meter)
+            self._make(generator, inputs, self._number, self._world)
+            return
+        with self._parallelized(pipe.pipeline) as parallel:
+            shared = self._shared(inputs)
+            self._make_together(Metered(make(parallel, inputs=shared), self._meter), inputs)
+
+    @property
+    def _together(self) -> bool:
+        """Whether all ranks make one sample together; a rank alone then works off all of their parts."""
+        return bool(self._assignment.record.schedule["strategy"] != "Data")
+
+    def _shared(self, inputs: Loader) -> Loader:
+        """Gives the team's inputs: had by the rank that leads, so that all ranks go on from the same."""
+        if self._world == 1:
+            return inputs
+        from asyncdiff_runtime.batch.team import TeamInputs
+
+        return TeamInputs(inputs, leads=self._number == 0)
+
+    def _load(self) -> LoadedPipeline:
         self._say(phase="Loading")
-        spec, world = self._job.spec, self._world
-        place = locate(spec.model, self._assignment.places.volumes, self._assignment.record.model.commit)
-        alone = self._assignment.record.schedule["strategy"] == "Data" or world == 1
-        pipe = load_pipeline(spec.model, place, self._device())
+        spec, given = self._job.spec, self._assignment
+        plan = plan_model(spec.model, open_parts(self._job, given.places, given.record.model))
+        device = self._device()
+        if spec.model.quantization is None:
+            room = room_of_device(device, self._world)
+            refuse_what_does_not_fit(plan.fetch(), spec.model.dtype, spec.model.variant, room)
+        pipe = load_pipeline(plan, device)
         if spec.parallelism.attention_backend:
             _set_attention(pipe, spec.parallelism.attention_backend)
-        if self._assignment.record.schedule["strategy"] == "Data":
-            self._make(
-                PipelineGenerator(pipe, spec.generate), self._number if alone else 0, world if alone else 1
-            )
-            return
-        with self._parallelized(pipe) as parallel:
-            generator = PipelineGenerator(pipe, spec.generate, parallel)
-            if alone:
-                self._make(generator, 0, 1)
-            else:
-                self._make_together(generator)
+        watch_evaluations(pipe, self._meter)
+        self._meter.loaded(compiles=self._together and self._compile() != "off")
+        logger.info("the model is loaded")
+        return LoadedPipeline(pipe, signature_of(plan.kind, plan.adapters))
 
-    def _make_together(self, generator: Generator) -> None:
+    def _make_together(self, generator: Generator, inputs: Loader) -> None:
         from asyncdiff_runtime.batch.team import Leading, follow
 
-        if self._number:
-            self._say(phase="Generating")
+        if self._world == 1:
+            self._make(generator, inputs, 0, 1)
+        elif self._number:
+            self._say(phase="Waiting")
             follow(generator)
-            return
-        leading = Leading(generator)
-        try:
-            self._make(leading, 0, 1)
-        finally:
-            leading.dismiss()
+        else:
+            leading = Leading(generator)
+            try:
+                self._make(leading, inputs, 0, 1)
+            finally:
+                leading.dismiss()
 
-    def _make(self, generator: Generator, part: int, parts: int) -> None:
+    def _make(self, generator: Generator, inputs: Loader, part: int, parts: int) -> None:
         """Makes one of several contiguous parts of the shard's blocks."""
         given, spec = self._assignment, self._job.spec
         record = given.record
@@ -112,6 +175,7 @@ class Rank:
         resolver = Resolver(Shared.of_job(spec, record))
         storage = given.places.open_output(self._job)
         worklist = given.places.open_worklist(self._job)
+        trace = {"trace": given.trace} if given.trace else {}
         work = Work(
             ledger=Ledger(storage, record.request_digest, given.attempt, given.shard),
             objects=ObjectWriter(
@@ -119,7 +183,7 @@ class Rank:
                 output=spec.output,
                 reject_blank=spec.acceptance.reject_blank,
                 resolver=resolver,
-                facts={"versions": dict(record.versions)},
+                facts={"versions": dict(record.versions), **trace},
                 default_fps=spec.generate.fps,
             ),
             generator=generator,
@@ -127,10 +191,14 @@ class Rank:
             max_failed=spec.acceptance.max_failed_items,
             draining=self._draining.is_set,
             on_progress=self._progress,
+            on_next=inputs.prepare,
         )
-        self._say(phase="Generating", items=ItemCounts())
-        counts = work.run(lambda run: wanted_by_block(worklist, resolver, run, record.blocks), blocks)
-        self._say(items=counts)
+        digests = partial(digests_of, self._addresses, spec.generate)
+        self._say(phase="Waiting", items=ItemCounts(), recorded=ItemCounts())
+        counts = work.run(
+            lambda run: one_ahead(wanted_by_block(worklist, resolver, run, record.blocks, digests)), blocks
+        )
+        self._say(items=counts, recorded=counts)
 
     def _parallelized(self, pipe: Any) -> Any:
         from asyncdiff_runtime.engine import Lookahead as EngineLookahead
@@ -143,7 +211,9 @@ class Rank:
             warmup=chosen.warmup_steps,
             exact_tail=chosen.exact_tail_steps,
         )
-        return parallelize(pipe, strategy, compile=self._compile())
+        # A rank that hangs is named and ended by the watchdog; this is for what the watchdog cannot see.
+        patience = Patience.of_environment()
+        return parallelize(pipe, strategy, compile=self._compile(), timeout_seconds=2 * patience.start)
 
     def _compile(self) -> str:
         parallelism = self._job.spec.parallelism
@@ -169,22 +239,30 @@ class Rank:
         parallelism = self._job.spec.parallelism
         if parallelism.batch_size is not BatchSize.AUTO:
             return int(parallelism.batch_size)
-        alone = self._assignment.record.schedule["strategy"] == "Data"
-        return AUTO_BATCH_ON_GPU if alone and parallelism.device is Device.CUDA else 1
+        return AUTO_BATCH_ON_GPU if not self._together and parallelism.device is Device.CUDA else 1
 
     def _progress(self, standing: Standing) -> None:
-        phase = "Draining" if self._draining.is_set() else "Generating"
+        self._meter.waited(standing.waited_seconds)
+        draining = {"phase": "Draining"} if self._draining.is_set() else {}
         self._say(
-            phase=phase,
             items=standing.counts,
             recorded=standing.recorded,
-            made=standing.made,
             queued=standing.queued,
+            written_bytes=standing.written_bytes,
+            **draining,
         )
 
     def _say(self, **changes: object) -> None:
-        self._state = self._state.model_copy(update=changes)
-        self._state.write(self._folder)
+        with self._saying:
+            self._state = self._state.model_copy(update=changes)
+            self._state.write(self._folder)
+
+    def _memory(self) -> int | None:
+        if self._job.spec.parallelism.device is Device.CPU:
+            return None
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
 
 
 def in_contract_words(error: Exception) -> Exception:
@@ -206,6 +284,12 @@ def in_contract_words(error: Exception) -> Exception:
     return error
 
 
+def _free_cache() -> None:
+    import torch
+
+    torch.cuda.empty_cache()
+
+
 def _set_attention(pipe: Any, backend: str) -> None:
     for name in ("unet", "transformer", "transformer_2"):
         denoiser = getattr(pipe, name, None)
@@ -222,5 +306,4 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     sys.exit(Rank(Path(sys.argv[1])).run())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import torch.distributed as dist
 from asyncdiff_api.formats.items import WorkItem
 
 from asyncdiff_runtime.batch.generator import Generator, Made, Unmade
+from asyncdiff_runtime.batch.inputs.loading import Loaded, Loader
 
 
 class Leading:
@@ -47,6 +49,31 @@ def follow(generator: Generator) -> None:
         generator.generate(told[0])
 
 
+class TeamInputs:
+    """Inputs of a team: the rank that leads has them, and hands on what it found, for better or worse."""
+
+    def __init__(self, inputs: Loader, *, leads: bool) -> None:
+        """To be made by all ranks at the same point."""
+        self._inputs = inputs
+        self._leads = leads
+        self._group = _side_channel()
+
+    def prepare(self, items: Sequence[WorkItem]) -> None:
+        """As `Loader.prepare`."""
+        self._inputs.prepare(items)
+
+    def load(self, items: Sequence[WorkItem]) -> list[Loaded]:
+        """As `Loader.load`; to be called by all ranks with the same items."""
+        told: list[Any] = [self._inputs.load(items) if self._leads else None]
+        dist.broadcast_object_list(told, src=0, group=self._group)
+        loaded: list[Loaded] = told[0]
+        return loaded
+
+
 def _side_channel() -> Any:
-    """Gives a group for Python objects, which NCCL would carry by way of the GPU."""
-    return dist.new_group(backend="gloo")
+    """Gives a group for Python objects, which NCCL would carry by way of the GPU.
+
+    Followers wait in it for as long as the leader reads, or waits for storage; one that is gone is noticed at
+    once.
+    """
+    return dist.new_group(backend="gloo", timeout=timedelta(days=1))

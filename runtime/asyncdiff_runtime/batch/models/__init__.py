@@ -9,17 +9,7 @@
 | `loading` | the plan of all that, made from small files alone, and the pipeline |
 """
 
-from asyncdiff_runtime.batch.models.legacy import load_pipeline, locate
-from asyncdiff_runtime.batch.models.loading import Plan, load_plan, plan_model
+from asyncdiff_runtime.batch.models.loading import Plan, load_pipeline, plan_model
 from asyncdiff_runtime.batch.models.parts import BUNDLED_FOLDER, Parts, open_parts
 
-__all__ = [
-    "BUNDLED_FOLDER",
-    "Parts",
-    "Plan",
-    "load_pipeline",
-    "load_plan",
-    "locate",
-    "open_parts",
-    "plan_model",
-]
+__all__ = ["BUNDLED_FOLDER", "Parts", "Plan", "load_pipeline", "open_parts", "plan_model"]

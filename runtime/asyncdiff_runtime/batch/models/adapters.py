@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -242,9 +243,11 @@ def _put_on_loras(pipe: Any, loras: Sequence[PlannedAdapter], *, fuse: bool) -> 
     names = [f"lora_{number}" for number in range(len(loras))]
     for name, planned in zip(names, loras, strict=True):
         folder = planned.source.fetch(planned.files) / planned.folder
-        pipe.load_lora_weights(
-            str(folder), weight_name=planned.weights, adapter_name=name, local_files_only=True
-        )
+        with warnings.catch_warnings():  # that there is another LoRA already, which is what was asked for
+            warnings.filterwarnings("ignore", "Already found a `peft_config` attribute", UserWarning)
+            pipe.load_lora_weights(
+                str(folder), weight_name=planned.weights, adapter_name=name, local_files_only=True
+            )
         # A LoRA of which no key names a part of the model is taken without a word.
         if not any(name in known for known in pipe.get_list_adapters().values()):
             raise ModelUnavailableError(

@@ -96,7 +96,7 @@ def plan_model(model: Model, parts: Parts) -> Plan:
     return Plan(model, parts.model, index, kind, files, vae, adapters)
 
 
-def load_plan(plan: Plan, device: str) -> Any:
+def load_pipeline(plan: Plan, device: str) -> Any:
     """Fetches what is planned and loads it onto a device: weights from safetensors alone unless allowed.
 
     Raises:
