@@ -1,5 +1,5 @@
 # Two images: `--target operator` watches jobs, `--target runtime` works them off. Both run as any user, on a
-# read-only root, from the hashed lock files; docs/images.md says how to build them with docker and with buildah.
+# read-only root, from the hashed lock files; docs/cluster.md says how to build them with docker and with buildah.
 #
 #   docker build --target runtime --tag registry.example/asyncdiff-runtime .
 #
