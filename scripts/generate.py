@@ -14,6 +14,7 @@ from chart.rendering import chart_readme, chart_rules, values_schema, values_yam
 from pages.commands import commands_page
 from pages.formats import output_page, worklist_page
 from pages.job import spec_page, status_page
+from pages.operator import operator_page
 from pages.outcomes import conditions_page, exit_codes_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +34,7 @@ GENERATED: Mapping[str, Callable[[], str]] = MappingProxyType(
         "docs/reference/worklist.md": worklist_page,
         "docs/reference/output.md": output_page,
         "docs/reference/command-line.md": commands_page,
+        "docs/reference/operator.md": operator_page,
     }
 )
 

@@ -285,8 +285,14 @@ async def _run_to_the_end(operator: Operator) -> int:
     try:
         await operator.run()
     except* LeadershipLostError as group:
-        logger.error("%s: this process ends", group.exceptions[0])  # noqa: TRY400 -- as above
+        logger.error("%s: this process ends", _innermost(group))  # noqa: TRY400 -- as above
+        exit_code = 1
     else:
         logger.info("stopped")
-        return 0
-    return 1
+        exit_code = 0
+    return exit_code
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Gives an error without the groups that tasks put around it."""
+    return _innermost(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from typing import assert_never
 
@@ -10,10 +9,10 @@ from asyncdiff_operator.cache import Cache
 from asyncdiff_operator.client import ApiClient
 from asyncdiff_operator.errors import AlreadyExistsError, ConflictError, NotFoundError, OperatorError
 from asyncdiff_operator.intent import Create, Delete, Operation, Patch
+from asyncdiff_operator.logs import JobLogger
+from asyncdiff_operator.names import INDEX_ANNOTATION
 from asyncdiff_operator.observed import Manifest
 from asyncdiff_operator.resources import Resource, describe, resource_of
-
-logger = logging.getLogger(__name__)
 
 
 class NameTakenError(OperatorError):
@@ -39,8 +38,12 @@ class Applier:
         self._client = client
         self._cache = cache
 
-    async def apply(self, operations: Iterable[Operation]) -> None:
+    async def apply(self, operations: Iterable[Operation], log: JobLogger) -> None:
         """Carries out operations in their order; the first that fails leaves the rest for another plan.
+
+        Args:
+            operations: What a plan wants for one job.
+            log: Names that job.
 
         Raises:
             NameTakenError: An object to be created has the name of a stranger.
@@ -48,16 +51,19 @@ class Applier:
             ApiError: The API server refused or did not answer.
         """
         for operation in operations:
-            await self._apply(operation)
+            await self._apply(operation, log)
 
-    async def _apply(self, operation: Operation) -> None:
+    async def _apply(self, operation: Operation, log: JobLogger) -> None:
         match operation:
             case Create(manifest=manifest):
                 await self._create(manifest)
+                log.info("%s is there", describe(manifest))
             case Patch(target=target, changes=changes):
                 await self._patch(target, changes)
+                log.info("%s was patched: %s", describe(target), ", ".join(sorted(changes)))
             case Delete(target=target, force=force):
                 await self._delete(target, force=force)
+                log.info("%s was deleted", describe(target), extra=_shard(target))
             case _:
                 assert_never(operation)
 
@@ -69,7 +75,6 @@ class Applier:
             stored = await self._read(resource, manifest)
             if owner_uids(stored).isdisjoint(owner_uids(manifest)):
                 raise NameTakenError(stored) from None
-        logger.info("%s is there", describe(stored))
         self._cache.put(resource, stored)
 
     async def _patch(self, target: Manifest, changes: Manifest) -> None:
@@ -81,7 +86,6 @@ class Applier:
         except (ConflictError, NotFoundError) as error:
             await self._look_again(resource, target)
             raise ChangedMeanwhileError(f"{describe(target)} was changed meanwhile: {error}") from error
-        logger.info("%s was patched: %s", describe(target), ", ".join(sorted(changes)))
         self._cache.put(resource, stored)
 
     async def _delete(self, target: Manifest, *, force: bool) -> None:
@@ -100,7 +104,6 @@ class Applier:
         except ConflictError as error:
             await self._look_again(resource, target)
             raise ChangedMeanwhileError(f"{describe(target)} was changed meanwhile: {error}") from error
-        logger.info("%s was deleted", describe(target))
         if left.get("kind") == resource.kind:  # it stays for its grace period or its finalizers
             self._cache.put(resource, left)
         else:
@@ -154,3 +157,9 @@ class Applier:
 def owner_uids(manifest: Manifest) -> frozenset[str]:
     """Gives the uids of an object's owners."""
     return frozenset(owner["uid"] for owner in manifest["metadata"].get("ownerReferences", ()))
+
+
+def _shard(manifest: Manifest) -> dict[str, int]:
+    """Gives what a record says of a pod that works on a shard."""
+    index = manifest["metadata"].get("annotations", {}).get(INDEX_ANNOTATION)
+    return {} if index is None else {"shard": int(index)}

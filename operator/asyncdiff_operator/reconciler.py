@@ -103,7 +103,7 @@ class Reconciler:
                 observed = await self._parts.observer.answer(observed, plan.questions)
                 continue
             try:
-                await self._parts.applier.apply(plan.operations)
+                await self._parts.applier.apply(plan.operations, job_logger(logger, observed.job))
             except NameTakenError as error:
                 observed = self._meet(observed, error.stranger)
             except RefusedError as error:

@@ -68,7 +68,7 @@ class OperatorProcess:
     def __init__(self, pid: int, log: Path) -> None:
         self.log = log
         self._code = log.with_suffix(f".{pid}.code")
-        self._pid = pid
+        self.pid = pid
         self._pidfd = os.pidfd_open(pid)
 
     def signal(self, number: signal.Signals) -> None:
