@@ -13,7 +13,7 @@ from asyncdiff_api.job import AsyncDiffJob
 from asyncdiff_operator.names import Step
 from asyncdiff_operator.observed import Manifest, Observed, Question, Report
 from asyncdiff_operator.reading.jobs import ChildJob
-from asyncdiff_operator.reading.pods import ChildPod
+from asyncdiff_operator.reading.pods import ChildPod, is_settled
 from asyncdiff_operator.settings import Defaults
 from asyncdiff_operator.status.memory import Memory
 
@@ -51,7 +51,7 @@ class Situation:
 
     @cached_property
     def shard_pods(self) -> tuple[ChildPod, ...]:
-        """Pods of the shards, in order of their names."""
+        """Pods of the shards, in order of their names; those that are done and accounted say nothing any more."""
         return tuple(pod for pod in self._pods if pod.step != Step.FINISH and pod.shard is not None)
 
     @cached_property
@@ -97,7 +97,8 @@ class Situation:
 
     @cached_property
     def _pods(self) -> tuple[ChildPod, ...]:
-        return tuple(ChildPod(pod) for pod in self.observed.pods)
+        accounted = self.memory.accounted_shards
+        return tuple(ChildPod(pod) for pod in self.observed.pods if not is_settled(pod, accounted))
 
 
 def _standing(manifest: Manifest | None) -> ChildJob | None:

@@ -56,14 +56,15 @@ def is_paused(situation: Situation, job: ChildJob) -> bool:
 
 
 def _operations(situation: Situation, job: ChildJob) -> tuple[Operation, ...]:
+    forced = force_deletions(situation, situation.shard_pods)
     if job.annotation(STOP_REASON_ANNOTATION):
-        return force_deletions(situation, situation.shard_pods)
+        return forced
     if (finding := drained_too_often(situation)) is not None:
-        return (stop(job, finding),)
+        return (stop(job, finding), *forced)
     # Its content follows from the job and the number of shards, so one that was deleted is simply made again.
     config = config_map(situation.manifest, situation.job, job.shards)
     lost = (Create(manifest=config),) if situation.observed.config is None else ()
-    return (*lost, *upkeep(situation, job), *force_deletions(situation, situation.shard_pods))
+    return (*lost, *upkeep(situation, job), *forced)
 
 
 def _stands(situation: Situation, job: ChildJob, waiting: Waiting) -> Stands:

@@ -17,6 +17,14 @@ from asyncdiff_operator.observed import Manifest
 from asyncdiff_operator.reading.times import read_time
 
 
+def is_settled(manifest: Manifest, accounted: frozenset[int]) -> bool:
+    """Whether a pod has succeeded with an accounted shard: most pods of a large job, told before they are read."""
+    if (manifest.get("status") or {}).get("phase") != "Succeeded":
+        return False
+    text = (manifest["metadata"].get("annotations") or {}).get(INDEX_ANNOTATION, "")
+    return text.isdecimal() and int(text) in accounted
+
+
 @dataclass(frozen=True)
 class ChildPod:
     """A pod of one of a job's Jobs."""
@@ -90,7 +98,9 @@ class ChildPod:
     @property
     def waiting(self) -> bool:
         """Whether it waits for its start; one that is deleted waits for its end."""
-        return not self.ended and "running" not in self._state and self.to_be_gone_at is None
+        # A container ends a moment before its pod is said to have ended.
+        begun = not self._state.keys().isdisjoint(("running", "terminated"))
+        return not self.ended and not begun and self.to_be_gone_at is None
 
     @property
     def has_started(self) -> bool:
