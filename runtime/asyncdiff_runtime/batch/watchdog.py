@@ -152,15 +152,18 @@ class Watchdog:
             return None
         if self.together:
             # The others wait for the one that hangs, and may run out of patience first.
-            found = [self._judge(rank, seen) or self._accused(rank, seen) for rank, seen in watched.items()]
+            found = [
+                self._judge(rank, seen) or self._accused(rank, seen)
+                for rank, seen in watched.items()
+                if self._stands_still(seen) or not self._waits_for_leader(rank, seen)
+            ]
         return min(found, key=self._guilt)
 
     def _judge(self, rank: int, seen: _Seen) -> Hung | None:
         pulse, now = seen.pulse or Pulse(), self.attention
-        waits = self.together and rank > 0 and pulse.stage is Stage.APART
         still = self.patience.start if seen.pulse is None else self.patience.shortest
         limits = [("has not run", now - seen.alive_at, still)]
-        if not waits:
+        if not self._waits_for_leader(rank, seen):
             limits.append(("has not moved on", now - seen.beat_at, self.patience.between_beats(pulse)))
         if pulse.stage is not Stage.APART:
             limits.append(("has worked", now - seen.generation_at, self.patience.of_generation(pulse)))
@@ -168,6 +171,13 @@ class Watchdog:
             if silent > limit:
                 return self._hung(rank, seen, what, silent, limit)
         return None
+
+    def _waits_for_leader(self, rank: int, seen: _Seen) -> bool:
+        """Whether a rank has done all that its leader has begun."""
+        if not self.together or rank == 0 or seen.pulse is None or 0 not in self.seen:
+            return False
+        leader = self.seen[0].pulse or Pulse()
+        return seen.pulse.stage is Stage.APART and seen.pulse.generation >= leader.generation
 
     def _accused(self, rank: int, seen: _Seen) -> Hung:
         """Words for a rank that is within its limits while another, which may wait for it, is not."""
