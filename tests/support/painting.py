@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +29,8 @@ from asyncdiff_runtime.batch.ledger import Ledger
 from asyncdiff_runtime.batch.loop import Work
 from asyncdiff_runtime.batch.objects import ObjectWriter
 from asyncdiff_runtime.batch.record import Writer, settle_record
-from asyncdiff_runtime.batch.worklist import Worklist, inline_worklist, wanted_by_block
+from asyncdiff_runtime.batch.recorder import OnStanding
+from asyncdiff_runtime.batch.worklist import Wanted, Worklist, inline_worklist, wanted_by_block
 from asyncdiff_runtime.storage import Storage, open_storage
 
 MODEL = ModelIdentity(source="bundled:painting", commit="sha256:0", dtype="float32")
@@ -94,6 +95,8 @@ def work(
     shards: int = 1,
     worklist: Worklist | None = None,
     draining: Sequence[bool] = (),
+    read: Callable[..., Iterator[tuple[int, Wanted]]] = wanted_by_block,
+    on_progress: OnStanding = lambda _: None,
 ) -> ItemCounts:
     """Works off a shard as a rank does; `draining` answers, one after the other, whether it is to go."""
     record = begin(storage, job, worklist)
@@ -113,10 +116,10 @@ def work(
         batch_size=2,
         max_failed=job.spec.acceptance.max_failed_items,
         draining=lambda: next(answers, False),
-        on_progress=lambda *_: None,
+        on_progress=on_progress,
     )
     lines = worklist or inline_worklist(job.spec.generate)
-    return shard_work.run(lambda run: wanted_by_block(lines, resolver, run, record.blocks), blocks)
+    return shard_work.run(lambda run: read(lines, resolver, run, record.blocks), blocks)
 
 
 def main() -> None:
