@@ -39,7 +39,12 @@ class Run(Section):
     active_deadline_seconds: Annotated[
         int | None,
         Range(1, YEAR_SECONDS),
-        Label("Seconds that the job may run in all. Default: no limit.", identity=False, mutable=True),
+        Label(
+            "Seconds that the job may run in all, waiting for pods included and suspended time left out; in a queue, "
+            "since it was last admitted. Default: no limit.",
+            identity=False,
+            mutable=True,
+        ),
     ] = None
     ttl_seconds_after_finished: Annotated[
         int | None,

@@ -74,6 +74,12 @@ class Options:
     allowed_secrets: Annotated[
         tuple[str, ...] | None, About("Patterns of Secrets that jobs may name. Unset: every one.")
     ] = None
+    input_hosts: Annotated[
+        tuple[str, ...],
+        About(
+            "Hosts from which jobs may take inputs over https: `host`, `host:port` or `*.domain`. Unset: none, only S3."
+        ),
+    ] = ()
     namespaces: Annotated[
         tuple[str, ...], About("Namespaces that are served. Unset: all of the cluster.")
     ] = ()
@@ -164,6 +170,7 @@ class Options:
             fs_group=self.fs_group,
             environment=self.pod_environment,
             ca_config_map=self.ca_config_map,
+            input_hosts=self.input_hosts,
             allowed_images=AllowList(self.allowed_images),
             allowed_service_accounts=AllowList(self.allowed_service_accounts),
             allowed_secrets=AllowList(self.allowed_secrets),

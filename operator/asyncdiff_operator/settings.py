@@ -46,6 +46,8 @@ class Defaults:
     ca_config_map: str = ""
     """ConfigMap in each job's namespace whose key ca.crt holds the certificates that pods trust, in place of the
     public ones; empty for these."""
+    input_hosts: tuple[str, ...] = ()
+    """Hosts from which jobs may take inputs over https, as `host`, `host:port` or `*.domain`; none if empty."""
     allowed_images: AllowList = AllowList()
     """Values of pod.image; the default image is always allowed."""
     allowed_service_accounts: AllowList = AllowList()

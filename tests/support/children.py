@@ -23,7 +23,7 @@ from asyncdiff_operator.children.config_map import config_map, number_of_shards
 from asyncdiff_operator.children.finish_job import finish_job
 from asyncdiff_operator.children.shards_job import shards_job
 from asyncdiff_operator.intent import Create, Delete, Patch, Plan
-from asyncdiff_operator.names import STEP_LABEL, Step, labels_of
+from asyncdiff_operator.names import STEP_LABEL, Step, labels_of, shards_name
 from asyncdiff_operator.observed import Manifest, Observed, Report
 from asyncdiff_operator.plan import plan
 from asyncdiff_operator.settings import Defaults
@@ -80,7 +80,7 @@ def changed(job: Document, changes: Mapping[str, Any]) -> Document:
 
 def config(job: Document) -> Document:
     read = load(job)
-    return _server_side(config_map(job, read, number_of_shards(read, None)), "config")
+    return _server_side(config_map(job, read, number_of_shards(read, None), shards_name(job)), "config")
 
 
 def shards(job: Document, *, started: datetime | None = START, **status: Any) -> Document:
@@ -94,7 +94,7 @@ def shards(job: Document, *, started: datetime | None = START, **status: Any) ->
 def finishing(job: Document, failure: tuple[str, str] | None = None, **status: Any) -> Document:
     """The Job of the finish step."""
     read = load(job)
-    manifest = finish_job(job, read, DEFAULTS, IMAGE, failure[1] if failure else "")
+    manifest = finish_job(job, read, DEFAULTS, IMAGE, failure[1] if failure else "", shards_name(job))
     document = _server_side(manifest, "finish")
     if failure:
         noted = {"asyncdiff.dev/stop-reason": failure[0], "asyncdiff.dev/stop-message": failure[1]}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from asyncdiff_api.formats.container import JOB_FILE
 from asyncdiff_api.formats.shards import shards_of
 from asyncdiff_api.job import AsyncDiffJob
 
-from asyncdiff_operator.names import child_metadata, shards_name
+from asyncdiff_operator.names import child_metadata
 from asyncdiff_operator.observed import Manifest
 
 MOST_SHARDS = 10_000
@@ -18,18 +19,25 @@ MOST_SHARDS = 10_000
 def number_of_shards(job: AsyncDiffJob, config: Manifest | None) -> int:
     """Gives the number of shards: the recorded one, since parallelism.pods may have changed, or that of the day."""
     if config is not None:
-        recorded: int = json.loads(config["data"][JOB_FILE])["spec"]["parallelism"]["shards"]
+        recorded: int = _recorded(config)["parallelism"]["shards"]
         return recorded
     return min(shards_of(job), MOST_SHARDS)
 
 
-def config_map(manifest: Manifest, job: AsyncDiffJob, shards: int) -> Manifest:
+def is_up_to_date(job: AsyncDiffJob, config: Manifest) -> bool:
+    """Whether pods may go by a ConfigMap: acceptance is what they read and a person may change meanwhile."""
+    recorded: int = _recorded(config)["acceptance"]["maxFailedItems"]
+    return recorded == job.spec.acceptance.max_failed_items
+
+
+def config_map(manifest: Manifest, job: AsyncDiffJob, shards: int, name: str) -> Manifest:
     """Gives the ConfigMap.
 
     Args:
         manifest: The job as stored.
         job: The same, read.
         shards: Their number, fixed from here on.
+        name: What it is called.
     """
     document = job.document()
     metadata = manifest["metadata"]
@@ -40,7 +48,12 @@ def config_map(manifest: Manifest, job: AsyncDiffJob, shards: int) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": child_metadata(manifest, shards_name(manifest)),
+        "metadata": child_metadata(manifest, name),
         "immutable": True,
         "data": {JOB_FILE: json.dumps(document, ensure_ascii=False, indent=1)},
     }
+
+
+def _recorded(config: Manifest) -> dict[str, Any]:
+    spec: dict[str, Any] = json.loads(config["data"][JOB_FILE])["spec"]
+    return spec

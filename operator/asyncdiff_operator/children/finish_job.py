@@ -15,7 +15,7 @@ from asyncdiff_operator.settings import Defaults, PodResources
 
 
 def finish_job(
-    manifest: Manifest, job: AsyncDiffJob, defaults: Defaults, image: str, failure: str
+    manifest: Manifest, job: AsyncDiffJob, defaults: Defaults, image: str, failure: str, config: str
 ) -> Manifest:
     """Gives the Job. It has no queue: it asks for no GPU, and the job's quota has been given back.
 
@@ -25,10 +25,12 @@ def finish_job(
         defaults: What the administrator decided.
         image: Of the shards' pods, so that one version writes the whole output.
         failure: Why the shards did not all succeed, as a sentence; empty if they did.
+        config: Name of the ConfigMap that holds the job.
     """
     metadata: dict[str, Any] = child_metadata(manifest, finish_name(manifest))
     own = StepPod(
         step=Step.FINISH,
+        config=config,
         image=image,
         command=FINISH_COMMAND,
         resources=_resources(defaults.finish_resources),

@@ -6,6 +6,7 @@ Decisions that its fields record:
   shard that failed leaves the others to run on, and what they make is kept.
 - `activeDeadlineSeconds` is the Job's own: it holds while no operator runs, and it ends pods by SIGTERM, so they
   drain. Kubernetes begins it anew whenever a Job is resumed; the operator then takes off what was used up.
+  A job that the operator gives up gets a deadline of one second.
 - `suspend` is set here once. With a queue it is Kueue's from then on and never sent again.
 - No TTL: a Job that vanished by itself could not be told from one that someone deleted.
 """
@@ -14,7 +15,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from asyncdiff_api.formats.container import HEALTH_PATH, HTTP_PORT, HTTP_PORT_NAME, SHARD_COMMAND
+from asyncdiff_api.formats.container import (
+    HEALTH_PATH,
+    HTTP_PORT,
+    HTTP_PORT_NAME,
+    INPUT_HOSTS_VARIABLE,
+    SHARD_COMMAND,
+)
 from asyncdiff_api.job import AsyncDiffJob
 from asyncdiff_api.parallelism import Device
 from asyncdiff_api.pod_rules import GPU_RESOURCE
@@ -52,7 +59,7 @@ def shards_job(manifest: Manifest, job: AsyncDiffJob, defaults: Defaults, shards
         "podFailurePolicy": shards_policy(),
         "podReplacementPolicy": "Failed",
         "suspend": bool(run.queue_name) or run.suspend,
-        "template": pod_template(manifest, job, defaults, _pod(job, defaults)),
+        "template": pod_template(manifest, job, defaults, _pod(manifest, job, defaults)),
     }
     if run.active_deadline_seconds is not None:
         spec["activeDeadlineSeconds"] = run.active_deadline_seconds
@@ -64,12 +71,14 @@ def shards_job(manifest: Manifest, job: AsyncDiffJob, defaults: Defaults, shards
     }
 
 
-def _pod(job: AsyncDiffJob, defaults: Defaults) -> StepPod:
+def _pod(manifest: Manifest, job: AsyncDiffJob, defaults: Defaults) -> StepPod:
     return StepPod(
         step=Step.SHARDS,
+        config=shards_name(manifest),
         image=job.spec.pod.image or defaults.image,
         command=SHARD_COMMAND,
         resources=_resources(job),
+        environment={INPUT_HOSTS_VARIABLE: ",".join(defaults.input_hosts)} if defaults.input_hosts else {},
         annotations=STAY,
         container={"ports": [{"name": HTTP_PORT_NAME, "containerPort": HTTP_PORT}], **_PROBES},
     )

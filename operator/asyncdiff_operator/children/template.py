@@ -25,6 +25,8 @@ class StepPod:
     """What one step's pods have that the other's have not."""
 
     step: Step
+    config: str
+    """Name of the ConfigMap that holds the job."""
     image: str
     command: Sequence[str]
     resources: Manifest
@@ -52,7 +54,7 @@ def pod_template(manifest: Manifest, job: AsyncDiffJob, defaults: Defaults, own:
 
 
 def _pod_spec(manifest: Manifest, job: AsyncDiffJob, defaults: Defaults, own: StepPod) -> Manifest:
-    volumes = mounted_volumes(manifest, job, defaults)
+    volumes = mounted_volumes(job, defaults, own.config)
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,

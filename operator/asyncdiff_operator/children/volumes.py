@@ -9,7 +9,6 @@ from typing import Any
 from asyncdiff_api.formats import container
 from asyncdiff_api.job import AsyncDiffJob
 
-from asyncdiff_operator.names import shards_name
 from asyncdiff_operator.observed import Manifest
 from asyncdiff_operator.settings import Defaults
 
@@ -29,10 +28,10 @@ class Mounted:
         return {**mount, "readOnly": True} if self.read_only else mount
 
 
-def mounted_volumes(manifest: Manifest, job: AsyncDiffJob, defaults: Defaults) -> tuple[Mounted, ...]:
-    """Gives all volumes of a pod."""
+def mounted_volumes(job: AsyncDiffJob, defaults: Defaults, config: str) -> tuple[Mounted, ...]:
+    """Gives all volumes of a pod that reads the job from the ConfigMap `config`."""
     return (
-        *_orders(manifest, job),
+        *_orders(job, config),
         *_secrets(job),
         *_certificates(defaults),
         *_claims(job),
@@ -40,9 +39,8 @@ def mounted_volumes(manifest: Manifest, job: AsyncDiffJob, defaults: Defaults) -
     )
 
 
-def _orders(manifest: Manifest, job: AsyncDiffJob) -> Iterator[Mounted]:
-    config = {"name": shards_name(manifest)}
-    yield Mounted({"name": "job", "configMap": config}, str(container.JOB_FOLDER), read_only=True)
+def _orders(job: AsyncDiffJob, config: str) -> Iterator[Mounted]:
+    yield Mounted({"name": "job", "configMap": {"name": config}}, str(container.JOB_FOLDER), read_only=True)
     worklist = job.spec.generate.worklist
     if worklist is not None and worklist.config_map is not None:
         items = [{"key": worklist.config_map.key, "path": container.WORKLIST_FILE}]

@@ -11,6 +11,7 @@ from asyncdiff_operator.decisions.acceptance import forbidden, missing_worklist,
 from asyncdiff_operator.decisions.decision import Decision, ask
 from asyncdiff_operator.decisions.obstacles import blocked
 from asyncdiff_operator.intent import Create
+from asyncdiff_operator.names import shards_name
 from asyncdiff_operator.observed import Question
 from asyncdiff_operator.situation import Situation
 from asyncdiff_operator.status.conditions import Stands, no, yes
@@ -27,7 +28,9 @@ def create(situation: Situation) -> Decision:
             return blocked(situation, obstacle)
     shards = number_of_shards(situation.job, situation.observed.config)
     children = (
-        Create(manifest=config_map(situation.manifest, situation.job, shards)),
+        Create(
+            manifest=config_map(situation.manifest, situation.job, shards, shards_name(situation.manifest))
+        ),
         Create(manifest=shards_job(situation.manifest, situation.job, situation.defaults, shards)),
     )
     missing = children if situation.observed.config is None else children[1:]

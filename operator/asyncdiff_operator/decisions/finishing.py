@@ -8,6 +8,7 @@ from asyncdiff_api.formats.conditions import Reason
 from asyncdiff_api.formats.result import Result
 from asyncdiff_api.status import ConditionType
 
+from asyncdiff_operator.children.config_map import config_map, is_up_to_date
 from asyncdiff_operator.children.finish_job import finish_job
 from asyncdiff_operator.decisions.decision import Decision, ask, earliest
 from asyncdiff_operator.decisions.ending import end_badly, end_well
@@ -20,7 +21,7 @@ from asyncdiff_operator.decisions.failure import (
 from asyncdiff_operator.decisions.stuck_pods import force_deletions, seconds_to_force, stuck
 from asyncdiff_operator.decisions.trouble import degraded, pods_that_wait
 from asyncdiff_operator.intent import Create, Patch
-from asyncdiff_operator.names import STOP_MESSAGE_ANNOTATION, STOP_REASON_ANNOTATION
+from asyncdiff_operator.names import STOP_MESSAGE_ANNOTATION, STOP_REASON_ANNOTATION, finish_name
 from asyncdiff_operator.observed import Manifest
 from asyncdiff_operator.reading.jobs import ChildJob
 from asyncdiff_operator.situation import Situation
@@ -75,18 +76,30 @@ def _begin(situation: Situation) -> Decision:
         return end_badly(situation, failure)
     if situation.job.spec.run.suspend:
         return Decision(stands=_paused())
+    orders, config = _orders(situation, shards)
     manifest = finish_job(
         situation.manifest,
         situation.job,
         situation.defaults,
         shards.image,
         failure.found if failure is not None else "",
+        config,
     )
     return Decision(
-        operations=(Create(manifest=_recording(manifest, failure)),),
+        operations=(*orders, Create(manifest=_recording(manifest, failure))),
         stands=_finishing(situation, ()),
         look_again_after_seconds=situation.defaults.look_again_seconds,
     )
+
+
+def _orders(situation: Situation, shards: ChildJob) -> tuple[tuple[Create, ...], str]:
+    """The ConfigMap that the finish step reads: that of the shards, or one of its own if it is gone or outdated."""
+    config = situation.observed.config
+    if config is not None and is_up_to_date(situation.job, config):
+        return (), shards.name
+    name = finish_name(situation.manifest)
+    own = config_map(situation.manifest, situation.job, shards.shards, name)
+    return (Create(manifest=own),), name
 
 
 def _worth_merging(situation: Situation, failure: Finding) -> bool:

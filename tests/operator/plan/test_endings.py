@@ -382,3 +382,23 @@ def test_what_a_job_took_is_told_at_its_end() -> None:
     assert status.throughput.items_per_gpu_hour == 1.0
     assert status.throughput.gpu_seconds is not None
     assert status.throughput.gpu_seconds.generate == 4 * 3600
+
+
+def test_the_finish_step_goes_by_the_failed_items_that_are_allowed_at_the_end() -> None:
+    done = replace(finished(None), finish_job=None)
+    raised = replace(done, job=changed(dict(done.job), {"spec.acceptance.maxFailedItems": 7}))
+    config_made, job_made = (
+        each.manifest
+        for each in plan(raised, DEFAULTS, after(minutes=5)).operations
+        if isinstance(each, Create)
+    )
+    assert '"maxFailedItems": 7' in config_made["data"]["job.json"]
+    volumes = {each["name"]: each for each in job_made["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["job"]["configMap"]["name"] == config_made["metadata"]["name"] == "posters-0f1e2d3c-finish"
+    (unchanged,) = (
+        each.manifest
+        for each in plan(done, DEFAULTS, after(minutes=5)).operations
+        if isinstance(each, Create)
+    )
+    volumes = {each["name"]: each for each in unchanged["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["job"]["configMap"]["name"] == "posters-0f1e2d3c"

@@ -98,7 +98,7 @@ def situations(draw: st.DrawFn) -> Observed:
         failure = draw(st.none() | st.just(("RetriesExhausted", "no retry was enough")))
         children.append(finishing(job, failure, conditions=draw(job_ends)))
         word = draw(st.none() | st.builds(job_result, words, reasons))
-        children.append(pod(job, None, draw(states), **({"result": word} if word else {})))
+        children.append(pod(job, None, draw(states), result=word))
     pods = [
         pod(job, shard, draw(states), name=str(number), **draw(changes))
         for number, shard in enumerate(draw(st.lists(st.integers(0, 3), max_size=4)))

@@ -113,7 +113,7 @@ def test_the_finish_step_runs_when_the_shards_have_ended_with_the_image_that_the
     done = shards(job, completedIndexes="0-3", succeeded=4, conditions=ended("Complete"))
     done["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/older:1"
     pods = [pod(job, shard, "done", result=result(counts(done=1, total=1))) for shard in range(4)]
-    wanted = plan(observe(begun.job, done, *pods), DEFAULTS, after(minutes=5))
+    wanted = plan(observe(begun.job, config(job), done, *pods), DEFAULTS, after(minutes=5))
 
     (create,) = wanted.operations
     assert isinstance(create, Create)

@@ -11,6 +11,7 @@ from asyncdiff_api.validation import load
 from asyncdiff_operator.children.config_map import config_map, number_of_shards
 from asyncdiff_operator.children.finish_job import finish_job
 from asyncdiff_operator.children.shards_job import shards_job
+from asyncdiff_operator.names import shards_name
 from asyncdiff_operator.settings import Defaults
 from support.admission import install_crd, sample
 from support.jobs import job, jobs
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-DEFAULTS = Defaults(image="registry.example/asyncdiff-runtime@sha256:" + "0" * 64)
+DEFAULTS = Defaults(
+    image="registry.example/asyncdiff-runtime@sha256:" + "0" * 64,
+    input_hosts=("pictures.example", "*.example.org"),
+)
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
 
 FULL = {
@@ -66,11 +70,13 @@ def restricted(cluster: Cluster) -> str:
 def children(document: Document) -> list[Document]:
     """All children that a stored job may come to have."""
     read = load(document)
-    shards = number_of_shards(read, None)
+    shards, name = number_of_shards(read, None), shards_name(document)
     return [
-        dict(config_map(document, read, shards)),
+        dict(config_map(document, read, shards, name)),
         dict(shards_job(document, read, DEFAULTS, shards)),
-        dict(finish_job(document, read, DEFAULTS, DEFAULTS.image, "shard 3 failed: $(HOME) is no place")),
+        dict(
+            finish_job(document, read, DEFAULTS, DEFAULTS.image, "shard 3 failed: $(HOME) is no place", name)
+        ),
     ]
 
 
