@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,15 @@ from support.processes import wait_until
 if TYPE_CHECKING:
     from support.installation import Installation
 
+pytestmark = pytest.mark.usefixtures("one_after_the_other")
 ALONE = {"gpusPerPod": 1, "strategy": "Data", "lookahead": None}
+
+
+@pytest.fixture
+def one_after_the_other(installation: Installation) -> Iterator[None]:
+    """Removes the jobs of a test, so that the next one has the machine for itself."""
+    yield
+    installation.cluster.kubectl("delete", "asyncdiffjobs", "--all", "--all-namespaces", "--timeout=120s")
 
 
 def pods(installation: Installation, job: dict[str, Any], **labels: str) -> list[dict[str, Any]]:
@@ -54,13 +63,13 @@ def test_a_job_survives_what_happens_to_its_pods_the_operator_and_the_bucket(
         "storm",
         team_namespace(cluster, s3),
         bucket,
-        generate={"seeds": {"count": 12}, "steps": 20},
+        generate={"seeds": {"count": 12}, "steps": 8},
         parallelism={**ALONE, "shards": 3, "pods": 1},
     )
     cluster.api.create(job)
 
     deleted = at_work(installation, job, 0)
-    cluster.api.delete(deleted)
+    cluster.api.delete(reference("v1", "Pod", deleted["metadata"]["name"], deleted["metadata"]["namespace"]))
     killed = at_work(installation, job, 0)
     container = killed["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
     node.sandbox.run("ctr", "--namespace=k8s.io", "tasks", "kill", "--signal=SIGKILL", container)
@@ -85,7 +94,7 @@ def test_a_drained_node_gives_its_pods_back_without_a_retry_charged(installation
         "drained",
         team_namespace(cluster, s3),
         bucket,
-        generate={"seeds": {"count": 6}, "steps": 30},
+        generate={"seeds": {"count": 6}, "steps": 12},
         parallelism={**ALONE, "shards": 1, "pods": 1},
         run={"retriesPerShard": 0},
     )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,32 +15,90 @@ from support.e2e import condition, records_of, small_job, team_namespace, wait_f
 from support.installation import Installation
 
 ITEMS = 4
+CHROMIUM = shutil.which("chromium")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job that has come to its end."""
+
+    installation: Installation
+    job: dict[str, Any]
+    status: dict[str, Any]
+    bucket: str
+
+    @property
+    def prefix(self) -> str:
+        """Where its output lies in the bucket."""
+        return str(self.job["spec"]["output"]["s3"]["prefix"])
+
+    def kubectl(self, *words: str) -> str:
+        """Runs kubectl in the job's namespace."""
+        return self.installation.cluster.kubectl("-n", self.job["metadata"]["namespace"], *words)
+
+    def download(self, folder: Path) -> None:
+        """Copies all that the job has written."""
+        client = self.installation.s3.client()
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix):
+            for listed in page["Contents"]:
+                target = folder / listed["Key"].removeprefix(self.prefix)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                client.download_file(self.bucket, listed["Key"], str(target))
 
 
 @pytest.fixture(scope="module")
-def finished(installation: Installation) -> tuple[Installation, dict[str, Any], dict[str, Any], str]:
-    """A job that has come to its end: the installation, the job, its status, its bucket."""
+def finished(installation: Installation) -> Finished:
+    """A job of 2 shards of 2 ranks each, applied as a person would, at its end."""
     cluster, bucket = installation.cluster, installation.s3.bucket()
     job = small_job("posters", team_namespace(cluster, installation.s3), bucket)
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(job))
-    return installation, job, wait_for_end(cluster, job), bucket
+    return Finished(installation, job, wait_for_end(cluster, job), bucket)
 
 
-def test_the_status_tells_that_every_item_was_made(finished: Any) -> None:
-    _, _, status, _ = finished
+def test_the_status_tells_that_every_item_was_made(finished: Finished) -> None:
+    status = finished.status
     assert condition(status, "Complete")["status"] == "True", status
     assert status["items"] == {"total": ITEMS, "done": ITEMS, "failed": 0, "rejected": 0, "running": 0}
     assert status["shards"]["succeeded"] == 2
     assert status["phase"] == "Complete"
 
 
-def test_the_manifest_agrees_with_the_objects_of_the_bucket(finished: Any) -> None:
-    installation, job, _, bucket = finished
-    client, prefix = installation.s3.client(), job["spec"]["output"]["s3"]["prefix"]
-    records = records_of(installation.s3, bucket, job)
+def test_people_see_it_in_kubectls_columns_and_events(finished: Finished) -> None:
+    assert f"Complete   {ITEMS}      {ITEMS}" in finished.kubectl("get", "asyncdiffjobs")
+    reasons = finished.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}").split()
+    assert {"Valid", "Generating", "Finishing", "AllItemsDone"} <= set(reasons)
+
+
+def test_the_operator_counts_it_in_its_metrics(finished: Finished) -> None:
+    cluster, system = finished.installation.cluster, finished.installation.system
+    pods = cluster.kubectl("-n", system, "get", "pods", "-o", "jsonpath={.items[*].metadata.name}").split()
+    pages = [
+        cluster.kubectl("get", "--raw", f"/api/v1/namespaces/{system}/pods/{pod}:8080/proxy/metrics")
+        for pod in pods
+    ]
+    namespace = finished.job["metadata"]["namespace"]
+    wanted = f'asyncdiff_items{{namespace="{namespace}",state="done"}} {ITEMS}.0'
+    assert any("asyncdiff_operator_leader 1.0" in page and wanted in page for page in pages)
+
+
+def test_the_manifest_agrees_with_the_objects_of_the_bucket(finished: Finished, tmp_path: Path) -> None:
+    finished.download(tmp_path)
+    records = records_of(finished.installation.s3, finished.bucket, finished.job)
     for record in records:
-        body = client.get_object(Bucket=bucket, Key=prefix + record["key"])["Body"].read()
+        body = (tmp_path / record["key"]).read_bytes()
         assert hashlib.sha256(body).hexdigest() in record["sha256"]
-    listed = client.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}items/")["Contents"]
-    assert len(records) == len(listed) == ITEMS
-    assert client.head_object(Bucket=bucket, Key=f"{prefix}_SUCCESS")
+    items = [path for path in (tmp_path / "items").rglob("*") if path.is_file()]
+    assert len(records) == len(items) == ITEMS
+    assert (tmp_path / "_SUCCESS").exists()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+def test_the_gallery_shows_it_in_a_browser(finished: Finished, tmp_path: Path) -> None:
+    finished.download(tmp_path)
+    address = (tmp_path / "gallery" / "index.html").as_uri()
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000", "--dump-dom"]
+    shown = subprocess.run(
+        [str(CHROMIUM), *flags, address], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+    assert "posters" in shown
+    assert shown.count('class="tile"') == ITEMS

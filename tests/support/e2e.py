@@ -54,8 +54,8 @@ def small_job(name: str, namespace: str, bucket: str, **spec: dict[str, Any]) ->
     }
     merged = {part: {**parts.get(part, {}), **spec.get(part, {})} for part in parts.keys() | spec.keys()}
     for part in merged.values():
-        for name in [name for name, value in part.items() if value is None]:
-            del part[name]
+        for field in [field for field, value in part.items() if value is None]:
+            del part[field]
     return {**reference(API_VERSION, KIND, name, namespace), "spec": merged}
 
 
