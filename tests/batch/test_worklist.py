@@ -90,6 +90,15 @@ def test_a_shard_of_a_large_worklist_reads_its_own_bytes_alone(tmp_path: Path) -
     assert min(span.start for span in reads) > source.bytes / 4
 
 
+def test_a_block_that_would_not_fit_into_memory_is_refused(tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path)
+    source = written(storage, [{"prompt": "a fox"}, {"prompt": "a dog"}])
+    generate = Generate(prompts=("unused",), seeds=Seeds(count=1_000_000))
+    worklist = LargeWorklist(storage, "list.jsonl", source, generate)
+    with pytest.raises(WorklistUnreadableError, match=r"block 0 .*lower generate\.seeds\.count"):
+        next(iter(wanted_by_block(worklist, RESOLVER, range(1), worklist.blocking)))
+
+
 def test_a_large_worklist_that_changes_midway_is_noticed(tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path)
     source = written(storage, [{"prompt": "a fox"}])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from asyncdiff_api.formats.errors import OutputRefusedError
+from asyncdiff_api.formats.errors import ConditionalWritesUnsupportedError, OutputRefusedError
 from asyncdiff_runtime.storage import (
     Creation,
     FolderStorage,
@@ -105,6 +107,19 @@ def test_unfinished_writes_are_in_no_listing_and_can_be_removed(tmp_path: Path) 
     assert [found.key for found in storage.list("")] == ["items/a.png"]
     assert storage.remove_unfinished() == 1
     assert [path.name for path in (tmp_path / "items").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("missing", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_file_system_without_hard_links_is_refused_by_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int
+) -> None:
+    def link(*_: object, **__: object) -> None:
+        raise OSError(missing, os.strerror(missing))
+
+    monkeypatch.setattr(os, "link", link)  # FAT, and buckets that are mounted: nothing that a test can mount
+    with pytest.raises(ConditionalWritesUnsupportedError, match="without hard links"):
+        FolderStorage(tmp_path).create("job.json", b"")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_key_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:

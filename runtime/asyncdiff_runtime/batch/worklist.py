@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from asyncdiff_api.formats.blocks import WHOLE_FILE_BYTES, Blocking, blocking_of_bytes, blocking_of_items
 from asyncdiff_api.formats.canonical import sha256_digest
@@ -141,6 +141,9 @@ def file_worklist(storage: Storage, key: str, generate: Generate, name: str) -> 
     return WholeWorklist(parse_whole(data), generate, source)
 
 
+MAX_ITEMS_OF_A_BLOCK: Final = 2**20
+"""A block is held in memory, a gigabyte at this size. One divided by items has 256 at most."""
+
 Wanted = dict[str, tuple[WorkItem, int]]
 """The distinct items of a block by id, and how many more lines asked for each."""
 
@@ -171,13 +174,14 @@ def wanted_by_block(
 
     Raises:
         WorklistLineError: As `Worklist.choices`, or an item cannot be resolved.
+        WorklistUnreadableError: As `Worklist.choices`, or a block makes too many items.
     """
     number = blocks.start
     choices = worklist.choices(blocks, blocking)
     for found, group in groupby(choices, key=lambda choice: choice.position.block):
         for empty in range(number, found):
             yield empty, {}
-        mine = list(group)
+        mine = list(_bounded(found, group))
         digests = digests_of([choice.line for choice in mine])
         yield (
             found,
@@ -188,3 +192,13 @@ def wanted_by_block(
         number = found + 1
     for empty in range(number, blocks.stop):
         yield empty, {}
+
+
+def _bounded(block: int, choices: Iterable[Choice]) -> Iterator[Choice]:
+    for number, choice in enumerate(choices):
+        if number == MAX_ITEMS_OF_A_BLOCK:
+            raise WorklistUnreadableError(
+                f"block {block} of the worklist makes more than {MAX_ITEMS_OF_A_BLOCK} items, as its lines have "
+                "many seeds each; lower generate.seeds.count, or write a line with a seed for every item"
+            )
+        yield choice

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
-from asyncdiff_api.formats.errors import OutageError, OutputRefusedError
+from asyncdiff_api.formats.errors import ConditionalWritesUnsupportedError, OutageError, OutputRefusedError
 
 from asyncdiff_runtime.storage.interface import Creation, ObjectChangedError, ObjectMissingError, Stat
 
@@ -21,6 +21,8 @@ _UNFINISHED: Final = ".asyncdiff-unfinished-"
 _REFUSED: Final = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 )
+
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class FolderStorage:
@@ -54,11 +56,15 @@ class FolderStorage:
         self._put(key, lambda file: file.write(data), os.replace)
 
     def create(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> Creation:  # noqa: ARG002 -- a file has no type
-        """As `Storage.create`."""
+        """As `Storage.create`.
+
+        Raises:
+            ConditionalWritesUnsupportedError: The file system has no hard links.
+        """
         if self._path(key).exists():
             return Creation.EXISTS
         try:
-            self._put(key, lambda file: file.write(data), os.link)
+            self._put(key, lambda file: file.write(data), _link)
         except FileExistsError:
             return Creation.EXISTS
         return Creation.CREATED
@@ -92,9 +98,10 @@ class FolderStorage:
 
     def remove_unfinished(self) -> int:
         """As `Storage.remove_unfinished`."""
-        left = [path for path in self._root.rglob(f"{_UNFINISHED}*") if path.is_file()]
-        for path in left:
-            path.unlink(missing_ok=True)
+        with self._spoken(""):
+            left = [path for path in self._root.rglob(f"{_UNFINISHED}*") if path.is_file()]
+            for path in left:
+                path.unlink(missing_ok=True)
         return len(left)
 
     def _path(self, key: str) -> Path:
@@ -163,6 +170,18 @@ class FolderStorage:
                 f"{where} could not be read or written ({what}); free space or mend the disk, then start "
                 "again: what is recorded stays"
             ) from error
+
+
+def _link(unfinished: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(unfinished)
+    except OSError as error:
+        if error.errno in _NO_LINKS:
+            raise ConditionalWritesUnsupportedError(
+                f"{path.parent} lies on a file system without hard links ({error.strerror}), by which files are "
+                "created whole and once; use one that has them, such as ext4, XFS, CephFS or NFS, or a bucket"
+            ) from error
+        raise
 
 
 def _make_folder(folder: Path) -> None:
