@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from asyncdiff_api.formats.layout import JOB_RECORD
+from asyncdiff_api.formats.layout import BLOCKS, GALLERY, ITEMS, JOB_RECORD, REJECTED
 
 from asyncdiff_runtime.cli.output import refuse
 
@@ -24,6 +24,7 @@ Profile = Annotated[
 ]
 
 _SHOWN = 5
+_FOLDERS = frozenset({ITEMS, REJECTED, BLOCKS, GALLERY})
 
 
 def is_prefix(target: str) -> bool:
@@ -49,8 +50,17 @@ def open_prefix(target: str, endpoint: str, region: str, profile: str) -> Storag
     return storage
 
 
+def prefix_around(path: Path) -> Path | None:
+    """Gives the output of the job that a path lies in; None where it lies in none."""
+    for folder in path.parents:
+        inside = path.relative_to(folder).parts[0]
+        if f"{inside}/" in _FOLDERS and (folder / JOB_RECORD).is_file():
+            return folder
+    return None
+
+
 def _prefixes_near(folder: Path) -> list[str]:
-    """Gives the folders above and right below a folder, or around a file, that hold a job."""
-    above = [parent for parent in folder.parents if (parent / JOB_RECORD).is_file()]
+    """Gives the output that a folder lies in, and those right below it."""
+    around = prefix_around(folder.absolute())
     below = sorted(path.parent for path in folder.glob(f"*/{JOB_RECORD}"))
-    return [str(path) for path in (*above, *below)][:_SHOWN]
+    return [str(path) for path in ([around] if around else []) + below][:_SHOWN]

@@ -11,11 +11,11 @@ import yaml
 from asyncdiff_api.amounts import schedule_words, seconds, short_commit
 from asyncdiff_api.formats.document import first_problem
 from asyncdiff_api.formats.identity import ItemRequest
-from asyncdiff_api.formats.layout import ITEMS, JOB_RECORD, REJECTED, frame_name
+from asyncdiff_api.formats.layout import ITEMS, REJECTED, frame_name
 from pydantic import ValidationError
 from rich.text import Text
 
-from asyncdiff_runtime.cli.access import Endpoint, Profile, Region
+from asyncdiff_runtime.cli.access import Endpoint, Profile, Region, prefix_around
 from asyncdiff_runtime.cli.output import console, print_json, refuse
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _split(file: str) -> tuple[str, str]:
     path = Path(file).absolute()
     if path.is_dir():
         path /= frame_name(0)
-    prefix = next((parent for parent in path.parents if (parent / JOB_RECORD).is_file()), path.parent)
+    prefix = prefix_around(path) or path.parent
     return str(prefix), path.relative_to(prefix).as_posix()
 
 

@@ -32,6 +32,7 @@ from typer.core import TyperGroup
 from asyncdiff_runtime.cli.output import contract_errors, error_console
 
 GROUP: Final = "asyncdiff.commands"
+PANEL: Final = "Cluster"
 CLUSTER_STATUS: Final = "status"
 """The entry point that is a `ClusterStatus` and no command of its own."""
 
@@ -148,5 +149,5 @@ def _unavailable(error: Exception) -> Callable[..., None]:
 
 def _command(name: str, callback: Callable[..., None]) -> Any:
     app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    app.command(name)(callback)
+    app.command(name, rich_help_panel=PANEL)(callback)
     return typer.main.get_command(app)

@@ -20,6 +20,9 @@ from asyncdiff_runtime.cli.run import run_job
 from asyncdiff_runtime.cli.status import print_status
 from asyncdiff_runtime.cli.validate import validate_files
 
+OUTPUT = "Make and look"
+FILES = "Job files"
+
 app = typer.Typer(
     name="asyncdiff",
     cls=Commands,
@@ -28,13 +31,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",  # joins the lines of a docstring's paragraphs
 )
-app.command("run")(run_job)
-app.command("status")(print_status)
-app.command("gallery")(make_gallery)
-app.command("explain-image")(explain_image)
-app.command("validate")(validate_files)
-app.command("explain")(explain_field)
-app.command("crd")(print_crd)
+app.command("run", rich_help_panel=OUTPUT)(run_job)
+app.command("status", rich_help_panel=OUTPUT)(print_status)
+app.command("gallery", rich_help_panel=OUTPUT)(make_gallery)
+app.command("explain-image", rich_help_panel=OUTPUT)(explain_image)
+app.command("validate", rich_help_panel=FILES)(validate_files)
+app.command("explain", rich_help_panel=FILES)(explain_field)
+app.command("crd", rich_help_panel=FILES)(print_crd)
 
 
 def _print_version(wanted: bool) -> None:
@@ -50,7 +53,7 @@ def _asyncdiff(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Batch image and video generation: check job files and look up what their fields mean."""
+    """Make pictures and videos in batches from one job file: on this machine, or on a cluster."""
 
 
 def main() -> None:

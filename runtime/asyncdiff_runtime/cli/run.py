@@ -74,8 +74,10 @@ def read_job(file: Path, changes: list[str] | tuple[str, ...]) -> AsyncDiffJob:
     """
     try:
         reading = read_documents(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidJobError(f"{file} cannot be read: {error}") from error
+    except OSError as error:
+        raise InvalidJobError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidJobError(f"{file} is not UTF-8 ({error}); save it as UTF-8") from error
     flaws = [flaw for document in reading.documents for flaw in document.flaws]
     if reading.flaw is not None or flaws:
         flaw = reading.flaw or flaws[0]
