@@ -126,7 +126,10 @@ def check_job(generate: Generate, output: Format, signature: Signature) -> None:
             makes.
     """
     inputs = _named(WorklistLine(), generate)
-    _check("spec.generate", _given(generate), generate.options, inputs, signature)
+    coming = signature.needed if generate.worklist is not None else frozenset[str]()
+    _check(
+        "spec.generate", _given(generate), generate.options, inputs, signature, sized=bool(inputs | coming)
+    )
     if generate.prompts is not None and (missing := sorted(signature.needed - inputs)):
         raise InvalidJobError(
             f"{signature.name} makes nothing without the input {', '.join(missing)}; name it in spec.generate.inputs"
@@ -158,7 +161,7 @@ def check_line(place: str, line: WorklistLine, generate: Generate, signature: Si
         )
     if line.model_fields_set <= {"prompt", "seed", "id", "labels"}:
         return
-    _check(place, _given(line), line.options or {}, inputs, signature)
+    _check(place, _given(line), line.options or {}, inputs, signature, sized=bool(inputs))
     if line.scheduler is not None:
         check_scheduler(f"{place}: scheduler", line.scheduler)
 
@@ -224,10 +227,13 @@ def _check(
     options: Mapping[str, object],
     inputs: frozenset[str],
     signature: Signature,
+    *,
+    sized: bool,
 ) -> None:
     for name in given:
-        sized_by_input = name in {"height", "width"} and bool(inputs)
-        if PARAMETERS[name] not in signature.parameters and not sized_by_input:
+        if sized and name in {"height", "width"}:
+            continue  # where the pipeline takes its size from its inputs, they are brought to this one
+        if PARAMETERS[name] not in signature.parameters:
             raise UnknownOptionError(
                 f"{place}: {to_camel(name)} is set, and {signature.name} has no {PARAMETERS[name]}; remove it"
             )
