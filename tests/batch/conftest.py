@@ -14,3 +14,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     volume = tmp_path_factory.mktemp("models")
     tiny("sdxl").build().save_pretrained(volume / "sdxl", safe_serialization=True)
     return volume
+
+
+@pytest.fixture(scope="session")
+def every_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A volume that holds a small model of every kind; see `save_models`."""
+    from support.models import save_models
+
+    volume = tmp_path_factory.mktemp("every-model")
+    save_models(volume)
+    return volume
