@@ -16,6 +16,7 @@ from pages.formats import output_page, worklist_page
 from pages.job import spec_page, status_page
 from pages.operator import operator_page
 from pages.outcomes import conditions_page, exit_codes_page
+from pages.pod import pod_page
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,6 +36,7 @@ GENERATED: Mapping[str, Callable[[], str]] = MappingProxyType(
         "docs/reference/output.md": output_page,
         "docs/reference/command-line.md": commands_page,
         "docs/reference/operator.md": operator_page,
+        "docs/reference/pod.md": pod_page,
     }
 )
 

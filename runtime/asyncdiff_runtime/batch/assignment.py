@@ -123,7 +123,7 @@ class RankState(FormatModel):
     evaluations: int = 0
     """Evaluations that they take; 0 while it is not known."""
     heartbeat_age_seconds: float = 0.0
-    """Time since the rank last gave a sign of life, at the time of reading."""
+    """Time since the last sign of life at the time of reading: of the item in hand, else of the process."""
     memory_bytes: int | None = None
     """Highest GPU memory in use so far."""
     gpu_seconds: GpuSeconds = GpuSeconds()
@@ -160,8 +160,9 @@ def _with_pulse(state: RankState, folder: Path) -> RankState:
     if pulse is None or state.phase == "Ended":
         return state
     at_work = pulse.stage is not Stage.APART
+    sign = pulse.beat if at_work else pulse.alive
     told: dict[str, object] = {
-        "heartbeat_age_seconds": max(0.0, time.monotonic() - max(pulse.beat, pulse.alive)),
+        "heartbeat_age_seconds": max(0.0, time.monotonic() - sign),
         "evaluation": pulse.evaluation if at_work else 0,
         "evaluations": pulse.evaluations if at_work else 0,
     }

@@ -113,7 +113,7 @@ METRICS: Final = (
     ),
     Described(
         name="asyncdiff_rank_heartbeat_age_seconds",
-        help="Time since a rank last gave a sign of life.",
+        help="Time since a rank's last sign of life: of the item in hand, else of its process.",
         labels=("rank",),
         series=_by_rank(_heartbeat_age),
     ),
