@@ -18,10 +18,12 @@ own address and `kubectl logs` are as a real kubelet's.
 
 Steps: `Wait`, `Await`, `CannotPull`, `CannotMount`, `Start`, `Report`, `Say`, `Print`, `Exit` (`OUT_OF_MEMORY`).
 `Script.on_termination` is what the container does at SIGTERM (default: ends with 75), `grace_seconds` when
-SIGKILL follows. From outside: `kill(pod)`, `node_dies(name)`, `node_is_removed(name)`.
+SIGKILL follows. `Run(machine)` runs the pod's own command as a process, `Terminate` sends it SIGTERM.
+From outside: `kill(pod)`, `node_dies(name)`, `node_is_removed(name)`.
 """
 
 from support.kubelet.kubelet import Kubelet, kubelet
+from support.kubelet.machine import Machine
 from support.kubelet.nodes import Node
 from support.kubelet.scripts import (
     all_goes_well,
@@ -42,9 +44,11 @@ from support.kubelet.steps import (
     Gate,
     Print,
     Report,
+    Run,
     Say,
     Script,
     Start,
+    Terminate,
     Wait,
 )
 
@@ -56,12 +60,15 @@ __all__ = [
     "Exit",
     "Gate",
     "Kubelet",
+    "Machine",
     "Node",
     "Print",
     "Report",
+    "Run",
     "Say",
     "Script",
     "Start",
+    "Terminate",
     "Wait",
     "all_goes_well",
     "counts",

@@ -9,8 +9,9 @@ import ssl
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+import aiohttp
 from aiohttp import web
-from asyncdiff_api.formats.container import HEALTH_PATH, HTTP_PORT, PROGRESS_PATH
+from asyncdiff_api.formats.container import HEALTH_PATH, HTTP_PORT, METRICS_PATH, PROGRESS_PATH
 from asyncdiff_api.formats.progress import Progress
 
 from support.kubelet.steps import Report
@@ -24,6 +25,10 @@ class Speaker(Protocol):
     @property
     def report(self) -> Report | None:
         """What `/progress` answers."""
+
+    @property
+    def port(self) -> int | None:
+        """Where its process serves; None if it has none, or not yet."""
 
     @property
     def log(self) -> str:
@@ -53,6 +58,7 @@ class Pages:
         pods, node = web.Application(), web.Application()
         pods.router.add_get(PROGRESS_PATH, self._progress)
         pods.router.add_get(HEALTH_PATH, self._healthy)
+        pods.router.add_get(METRICS_PATH, self._metrics)
         node.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
         self._pods = web.AppRunner(pods, access_log=None, shutdown_timeout=0.0)
         self._node = web.AppRunner(node, access_log=None, shutdown_timeout=0.0)
@@ -84,6 +90,8 @@ class Pages:
     async def _progress(self, request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         speaker = self._by_address.get(request.transport.get_extra_info("sockname")[0])
+        if speaker is not None and speaker.port is not None:
+            return await self._of_process(speaker.port, PROGRESS_PATH)
         if speaker is None or (report := speaker.report) is None:
             return web.Response(status=503)
         if report.held_by is not None:
@@ -93,6 +101,24 @@ class Pages:
         return web.Response(
             body=content, status=report.status, content_type="application/json", headers=headers
         )
+
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        speaker = self._by_address.get(request.transport.get_extra_info("sockname")[0])
+        if speaker is None or speaker.port is None:
+            return web.Response(status=503)
+        return await self._of_process(speaker.port, METRICS_PATH)
+
+    async def _of_process(self, port: int, path: str) -> web.StreamResponse:
+        """A page of a pod's own process."""
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://127.0.0.1:{port}{path}") as answer,
+            ):
+                return web.Response(body=await answer.read(), status=answer.status)
+        except aiohttp.ClientError:
+            return web.Response(status=503)
 
     async def _healthy(self, _: web.Request) -> web.StreamResponse:
         return web.Response(text="ok")

@@ -84,7 +84,9 @@ def shard_result(
     )
 
 
-def job_result(pod: Manifest, shards: int, items: ItemCounts, *, gallery: bool = True) -> Result:
+def job_result(
+    pod: Manifest, shards: int, items: ItemCounts, *, reason: str = Reason.ALL_ITEMS_DONE, message: str = ""
+) -> Result:
     """The termination message of the finish step."""
     return Result(
         scope="Job",
@@ -93,11 +95,12 @@ def job_result(pod: Manifest, shards: int, items: ItemCounts, *, gallery: bool =
         sequence=1,
         final=True,
         exit_code=ExitCode.DONE,
-        reason=Reason.ALL_ITEMS_DONE,
+        reason=reason,
+        message=message,
         items=items,
         throughput=SPEED,
         plan=PLAN,
-        output=OutputKeys(manifest="manifest.jsonl", gallery="index.html" if gallery else ""),
+        output=OutputKeys(manifest="manifest.jsonl", gallery="index.html"),
     )
 
 

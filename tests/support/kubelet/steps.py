@@ -10,6 +10,8 @@ from asyncdiff_api.formats.exit_codes import ExitCode
 from asyncdiff_api.formats.progress import Progress
 from asyncdiff_api.formats.result import Result
 
+from support.kubelet.machine import Machine
+
 SIGKILLED = 137
 
 
@@ -89,6 +91,18 @@ class Print:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """The container's own command runs as a process of this machine; its exit code ends the script."""
+
+    machine: Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """The process of `Run` gets SIGTERM; its exit code ends the script."""
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     """The container ends."""
 
@@ -99,7 +113,7 @@ class Exit:
 
 OUT_OF_MEMORY = Exit(SIGKILLED, "OOMKilled")
 
-Step = Wait | Await | CannotPull | CannotMount | Start | Say | Report | Print | Exit
+Step = Wait | Await | CannotPull | CannotMount | Start | Say | Report | Print | Run | Terminate | Exit
 
 
 @dataclass(frozen=True, slots=True)

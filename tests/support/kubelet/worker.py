@@ -10,6 +10,7 @@ from typing import Any
 from asyncdiff_api.formats.result import Result
 
 from support.kubelet.client import Client
+from support.kubelet.machine import Container, Machine
 from support.kubelet.pages import Pages
 from support.kubelet.states import (
     Place,
@@ -28,10 +29,12 @@ from support.kubelet.steps import (
     Exit,
     Print,
     Report,
+    Run,
     Say,
     Script,
     Start,
     Step,
+    Terminate,
     Wait,
 )
 
@@ -45,7 +48,7 @@ class PodWorker:
         """Takes a pod that was bound to the node; nothing happens before `live`."""
         self.pod = pod
         self.report: Report | None = None
-        self.log = ""
+        self.port: int | None = None
         self.ended = False
         self._script = script
         self._place = place
@@ -54,8 +57,15 @@ class PodWorker:
         self._since = datetime.now(UTC)
         self._state: State = Waiting()
         self._message = b""
+        self._printed = ""
+        self._process: Container | None = None
         self._deleted = asyncio.Event()
         self._killed: asyncio.Future[Exit | None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def log(self) -> str:
+        """What the container wrote."""
+        return self._printed if self._process is None else self._process.log()
 
     @property
     def path(self) -> str:
@@ -83,6 +93,8 @@ class PodWorker:
             await self._deleted.wait()
             await self._remove()
         finally:
+            if self._process is not None:
+                self._process.leave()
             await self._pages.shut(self._place.address)
 
     async def _terminate(self) -> Exit | None:
@@ -139,10 +151,31 @@ class PodWorker:
                 self.report = step
                 await self._pages.open(self._place.address, self)
             case Print(line):
-                self.log += f"{line}\n"
+                self._printed += f"{line}\n"
+            case Run(machine):
+                return await self._run(machine)
+            case Terminate():
+                assert self._process is not None
+                self._process.terminate()
+                return Exit(await self._process.end())
             case Exit():
                 return step
         return None
+
+    async def _run(self, machine: Machine) -> Exit:
+        """Runs the container's own command, and serves its pages at the pod's address."""
+        self._process = Container(machine, self.pod)
+        await self._process.mount(self._client)
+        await asyncio.to_thread(self._process.start)
+        await self._pages.open(self._place.address, self)
+        serving = asyncio.create_task(self._find_port(self._process))
+        try:
+            return Exit(await self._process.end())
+        finally:
+            serving.cancel()
+
+    async def _find_port(self, process: Container) -> None:
+        self.port = await process.port()
 
     async def _cannot_pull(self, message: str) -> None:
         image = self.pod["spec"]["containers"][0]["image"]
@@ -154,6 +187,8 @@ class PodWorker:
 
     async def _end(self, end: Exit | None) -> None:
         now = datetime.now(UTC)
+        if self._process is not None:
+            self._message = await asyncio.to_thread(self._process.leave)
         self.ended = True
         await self._pages.shut(self._place.address)
         if end is None or not isinstance(self._state, Running):
