@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,21 @@ def test_the_operator_takes_the_options_that_it_is_given(
     assert options.namespaces == (("team-a", "team-b") if folder == "namespaced" else ())
     assert (options.identity, options.lease_namespace) == ("some-name", "some-name")
     assert [port["containerPort"] for port in container["ports"]] == [options.port]
+
+
+def test_a_kustomization_as_the_docs_show_it_says_which_images_run(cluster: Cluster, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "cluster.md").read_text()
+    example = yaml.safe_load(page.partition("```yaml\n# kustomization.yaml\n")[2].partition("```")[0])
+    example["resources"] = [os.path.relpath(MANIFESTS, tmp_path.resolve())]
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(example))
+
+    documents = list(yaml.safe_load_all(cluster.kubectl("kustomize", str(tmp_path))))
+
+    (container,) = only(documents, "Deployment")["spec"]["template"]["spec"]["containers"]
+    config = only(documents, "ConfigMap")
+    assert container["image"] == "registry.example/asyncdiff-operator:0.1.0"
+    assert container["envFrom"] == [{"configMapRef": {"name": config["metadata"]["name"]}}]
+    assert config["data"] == {"ASYNCDIFF_IMAGE": "registry.example/asyncdiff-runtime:0.1.0"}
 
 
 def test_the_lease_that_may_be_written_is_the_one_that_is_used(cluster: Cluster) -> None:
