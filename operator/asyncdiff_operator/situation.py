@@ -37,7 +37,7 @@ class Situation:
     @property
     def queued(self) -> bool:
         """Whether a queue decides when the job runs."""
-        return bool(self.job.spec.run.queue_name)
+        return bool(self.job.spec.run.queue_name) or (self.shards_job is not None and self.shards_job.queued)
 
     @cached_property
     def shards_job(self) -> ChildJob | None:

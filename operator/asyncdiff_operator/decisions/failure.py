@@ -90,7 +90,9 @@ def failure_of_shards(situation: Situation, job: ChildJob) -> Finding | None:
 def _by_policy(situation: Situation, message: str) -> Finding:
     """The pod whose exit code ended the whole Job; that code at least, if the pod is gone."""
     codes = codes_with(FailurePolicyAction.FAIL_JOB)
-    culprit = next((pod for pod in situation.shard_pods if pod.exit_code in codes), None)
+    culprit = next(
+        (pod for pod in situation.shard_pods if pod.exit_code in codes and not pod.disrupted), None
+    )
     if culprit is not None:
         return Finding(reason_of_end(culprit), told_at_end(culprit))
     found = _EXIT_CODE.search(message)

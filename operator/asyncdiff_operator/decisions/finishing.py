@@ -130,11 +130,8 @@ def _recorded(job: ChildJob) -> Finding | None:
 def _work(situation: Situation, job: ChildJob) -> Decision:
     """The finish step is under way: as with the shards, pods may wait, or hang on a dead node."""
     suspend = situation.job.spec.run.suspend
-    changes = (
-        (Patch(target=job.manifest, changes={"spec": {"suspend": suspend}}),)
-        if suspend != job.suspended
-        else ()
-    )
+    wrong = suspend != job.suspended and not job.queued
+    changes = (Patch(target=job.manifest, changes={"spec": {"suspend": suspend}}),) if wrong else ()
     if suspend:
         return Decision(operations=changes, stands=_paused())
     if job.going:

@@ -28,15 +28,13 @@ def told_by_pods(pods: Iterable[ChildPod]) -> str:
 
 
 def told_by_events(situation: Situation, job: ChildJob, pods: Iterable[ChildPod]) -> str:
-    """Gives the newest event of pods that wait, or of a Job that cannot make pods; empty if there is none.
+    """Gives the newest event of pods that wait, or where there are none of the Job; empty if there is none.
 
     Quota, Pod Security and volumes that cannot be mounted are told by events alone.
     """
     sentences: Mapping[str, Sequence[str]] = situation.answer(Question.POD_EVENTS) or {}
-    owners = [
-        *((pod.uid, f"Pod {pod.name}") for pod in pods),
-        (job.manifest["metadata"]["uid"], f"Job {job.name}"),
-    ]
+    waiting = [(pod.uid, f"Pod {pod.name}") for pod in pods]
+    owners = waiting or [(job.manifest["metadata"]["uid"], f"Job {job.name}")]
     return next((f"{name}: {sentences[uid][-1]}" for uid, name in owners if sentences.get(uid)), "")
 
 

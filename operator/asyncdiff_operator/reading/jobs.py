@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from asyncdiff_operator.names import QUEUE_LABEL
 from asyncdiff_operator.observed import Manifest
 from asyncdiff_operator.reading.indexes import read_indexes
 from asyncdiff_operator.reading.times import read_time
@@ -38,6 +39,11 @@ class ChildJob:
     def suspended(self) -> bool:
         """Whether it is told to keep no pods."""
         return bool(self.spec.get("suspend"))
+
+    @property
+    def queued(self) -> bool:
+        """Whether a queue decides when it runs; Kueue may have given it one by itself."""
+        return QUEUE_LABEL in (self.manifest["metadata"].get("labels") or {})
 
     @property
     def shards(self) -> int:

@@ -146,6 +146,16 @@ def test_what_is_a_queues_is_never_touched() -> None:
         assert patches(job, child, *([] if suspended else [pod(job, 0)])) == []
 
 
+def test_a_queue_that_kueue_gave_a_job_by_itself_is_left_to_it_as_well() -> None:
+    job = begun(stored())
+    child = shards(job)
+    child["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = "default"
+    child["spec"]["suspend"] = True
+    assert patches(job, child) == []
+    status = look(observe(job, config(job), child), after(hours=1))
+    assert conditions_of(status)["Suspended"] == ("True", "SuspendedByQueue")
+
+
 def test_a_job_in_a_queue_waits_for_it_and_says_so_until_it_is_admitted() -> None:
     job = begun(stored({"spec.run": {"queueName": "gpus"}}))
     child = shards(job)
