@@ -7,27 +7,32 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Any, get_args
 
+from asyncdiff_runtime.cli.extensions import extensions
 from asyncdiff_runtime.cli.main import app
 from typer.models import ArgumentInfo, OptionInfo
 
 from pages.markdown import code, page, table
 
 _INTRODUCTION = """
-`asyncdiff` works on job files without a cluster. `asyncdiff COMMAND --help` shows what is here.
+`asyncdiff` makes pictures on this machine, looks at what was made, checks job files, and talks to a cluster. Only
+the last needs a kubeconfig. `asyncdiff COMMAND --help` shows what is here.
 """
 
 
 def commands_page() -> str:
     """Gives the page on the commands, one section each."""
     blocks: list[str] = []
-    for command in app.registered_commands:
-        assert command.callback is not None
-        blocks += [
-            f"## asyncdiff {command.name}",
-            inspect.getdoc(command.callback) or "",
-            _parameters(command.callback),
-        ]
+    for name, callback in _commands():
+        blocks += [f"## asyncdiff {name}", inspect.getdoc(callback) or "", _parameters(callback)]
     return page("Command line", _INTRODUCTION, *blocks)
+
+
+def _commands() -> Iterator[tuple[str, Callable[..., Any]]]:
+    for command in app.registered_commands:
+        assert command.name is not None
+        assert command.callback is not None
+        yield command.name, command.callback
+    yield from extensions().items()
 
 
 def _parameters(callback: Callable[..., Any]) -> str:
