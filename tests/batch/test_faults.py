@@ -9,8 +9,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -163,6 +163,46 @@ def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(processes: ProcessFolde
     assert "No space left on device" in log
     assert_exactly_once(FolderStorage(saved), blocks=ITEMS, items=ITEMS)
     assert len(workers.made) - ITEMS <= IN_HAND
+
+
+def test_a_bucket_without_room_ends_the_run_and_room_lets_it_go_on(
+    processes: ProcessFolder, new_s3_server: Callable[[], S3Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _skip_without_mounts()
+    server = _on_small_disk(new_s3_server())
+    keys = server.environment()
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    workers = Workers.on_bucket(processes, server.bucket(), server.endpoint, keys, PROMPTS, SEEDS)
+
+    assert workers.run() == 74
+    assert "the store has no room (InsufficientStorage)" in processes.log_tail("run")
+    begun = len(workers.made)
+    assert begun < ITEMS
+    _make_room(server)
+    assert workers.run("0/1", "resumed") == 0, processes.log_tail("resumed")
+
+    assert_exactly_once(workers.storage, blocks=ITEMS, items=ITEMS)
+    assert len(workers.made) - ITEMS <= IN_HAND
+
+
+def _on_small_disk(server: S3Server) -> S3Server:
+    """Starts a server anew, with its data on a disk of its own that fills up soon."""
+    server.kill()
+    program = server.processes.path / "versitygw-on-a-small-disk"
+    data = server.processes.path / "data"
+    script = f'mount -t tmpfs -o size=600k tmpfs {data} && exec "$0" "$@"'
+    program.write_text(f"#!/bin/sh\nexec unshare --mount sh -c '{script}' {server.binary} \"$@\"\n")
+    program.chmod(0o700)
+    small = replace(server, binary=program)
+    small.run()
+    return small
+
+
+def _make_room(server: S3Server) -> None:
+    pid, data = server.processes.pid("versitygw"), server.processes.path / "data"
+    argv = ["nsenter", f"--target={pid}", "--mount", "mount", "-o", "remount,size=64m", str(data)]
+    subprocess.run(argv, check=True)
 
 
 def _delete(server: S3Server, bucket: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,17 @@ def test_an_adopted_object_gets_the_record_that_its_writer_would_have_written(tm
     made = writer.settle(item, 3, Made(paint(7).pixels, seconds=2.5))
     adopted = writer.adopt(item, 3)
     assert adopted == made.model_copy(update={"seconds": None})
+
+
+def test_an_object_that_was_made_for_something_else_is_not_adopted_but_removed(tmp_path: Path) -> None:
+    writer, item = writer_and_item(tmp_path, "PNG")
+    other = replace(item, id="f" * len(item.id), seed=8)
+    made = writer.settle(other, 0, paint(8))
+    assert made.key is not None
+    key = made.key.replace(other.id, item.id)
+    writer.storage.write(key, writer.storage.read(made.key))
+
+    assert writer.orphans(0) == {item.id, other.id}
+    assert writer.adopt(item, 0) is None
+    assert writer.storage.stat(key) is None
+    assert writer.adopt(item, 0) is None

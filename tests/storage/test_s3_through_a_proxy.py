@@ -185,6 +185,18 @@ def test_a_large_object_that_cannot_be_finished_is_taken_back(proxy: Proxy, stor
     assert storage.remove_unfinished() == 0
 
 
+def test_uploads_that_killed_writers_left_are_removed_through_faults(
+    proxy: Proxy, storage: S3Storage, s3_server: S3Server, bucket: str
+) -> None:
+    for number in range(3):
+        s3_server.client().create_multipart_upload(Bucket=bucket, Key=f"posters/{number}.mp4")
+    s3_server.client().create_multipart_upload(Bucket=bucket, Key="others/1.mp4")
+    faults = [proxy.inject(Answer(503), where=asks(method), times=1) for method in ("GET", "DELETE")]
+    assert storage.remove_unfinished() == 3
+    assert storage.remove_unfinished() == 0
+    assert [fault.hits for fault in faults] == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("addressing", "endpoint", "address"),
     [

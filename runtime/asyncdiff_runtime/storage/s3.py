@@ -6,7 +6,7 @@ import base64
 import hashlib
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,16 +189,22 @@ class S3Storage:
 
     def remove_unfinished(self) -> int:
         """As `Storage.remove_unfinished`: aborts multipart uploads under the prefix."""
+        request = {"Bucket": self._bucket, "Prefix": self._prefix}
         count = 0
-        with self._spoken():
-            pages = self._client.get_paginator("list_multipart_uploads")
-            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
+        while True:
+            with self._spoken():
+                page = self._ask(lambda client: client.list_multipart_uploads(**request))
                 for upload in page.get("Uploads", ()):
-                    self._client.abort_multipart_upload(
-                        Bucket=self._bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                    )
+                    self._take_back(upload)
                     count += 1
-        return count
+            if not page.get("IsTruncated"):
+                return count
+            request["KeyMarker"] = page["NextKeyMarker"]
+            request["UploadIdMarker"] = page["NextUploadIdMarker"]
+
+    def _take_back(self, upload: Mapping[str, Any]) -> None:
+        place = {"Bucket": self._bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+        self._ask(lambda client: client.abort_multipart_upload(**place))
 
     def _place(self, key: str) -> dict[str, Any]:
         return {"Bucket": self._bucket, "Key": self._prefix + key}
