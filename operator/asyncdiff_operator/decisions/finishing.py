@@ -116,7 +116,7 @@ def _recording(manifest: Manifest, failure: Finding | None) -> Manifest:
     """Notes on the Job why the shards failed: their pods may be gone by the time the job ends."""
     if failure is None:
         return manifest
-    noted = {STOP_REASON_ANNOTATION: str(failure.reason), STOP_MESSAGE_ANNOTATION: failure.detail}
+    noted = {STOP_REASON_ANNOTATION: str(failure.reason), STOP_MESSAGE_ANNOTATION: failure.found}
     return {**manifest, "metadata": {**manifest["metadata"], "annotations": noted}}
 
 
