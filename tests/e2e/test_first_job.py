@@ -101,4 +101,4 @@ def test_the_gallery_shows_it_in_a_browser(finished: Finished, tmp_path: Path) -
         [str(CHROMIUM), *flags, address], capture_output=True, text=True, check=True, timeout=120
     ).stdout
     assert "posters" in shown
-    assert shown.count('class="tile"') == ITEMS
+    assert shown.count('class="tile ') == ITEMS
