@@ -1,8 +1,9 @@
 """What the API server last said of jobs and their children, fed by watches, lists and our own writes.
 
 These arrive in any order, twice, or not at all. Of two versions of an object the one with the greater
-resourceVersion counts (they are comparable integers: KEP-5504); an object that is gone does not come back, for
-a uid is never given twice; and a list drops what it does not have, unless that is newer than the list.
+resourceVersion counts (they are comparable integers: KEP-5504); an object that is gone comes back only in a
+version that is newer than its end, which one does whose label was taken off and put on again; and a list drops
+what it does not have, unless that is newer than the list.
 """
 
 from __future__ import annotations
@@ -42,29 +43,37 @@ class Cache:
         self._objects: dict[Resource, dict[JobKey, Manifest]] = {resource: {} for resource in WATCHED}
         self._by_job: dict[Resource, dict[str, set[JobKey]]] = {r: defaultdict(set) for r in CHILDREN}
         self._job_keys: dict[str, JobKey] = {}
-        self._gone: dict[str, None] = {}
+        self._gone_at: dict[str, int] = {}
 
     def put(self, resource: Resource, manifest: Manifest) -> set[JobKey]:
         """Takes an object as it was seen, unless something newer is known."""
         metadata = manifest["metadata"]
-        if metadata["uid"] in self._gone:
+        if version_of(manifest) <= self._gone_at.get(metadata["uid"], -1):
             return set()
         known = self._objects[resource].get(JobKey.of(manifest))
         if known is not None and version_of(known) >= version_of(manifest):
             return set()
         if known is not None:
-            self._drop(resource, known, gone=known["metadata"]["uid"] != metadata["uid"])
+            self._drop(resource, known)
+            if known["metadata"]["uid"] != metadata["uid"]:
+                self._bury(known, version_of(manifest))
         self._insert(resource, _trimmed(resource, manifest))
         return self._jobs_concerned(resource, manifest)
 
-    def remove(self, resource: Resource, manifest: Manifest) -> set[JobKey]:
-        """Takes note that this very object is gone; another one of its name stays."""
+    def remove(self, resource: Resource, manifest: Manifest, at: int | None = None) -> set[JobKey]:
+        """Takes note that this very object is gone; another one of its name stays.
+
+        Args:
+            resource: Its kind.
+            manifest: The object as it was seen last.
+            at: The resourceVersion up to which nothing of it counts any more; None for its own.
+        """
         known = self._objects[resource].get(JobKey.of(manifest))
-        self._bury(manifest["metadata"]["uid"])
+        self._bury(manifest, version_of(manifest) if at is None else at)
         if known is None or known["metadata"]["uid"] != manifest["metadata"]["uid"]:
             return set()
         concerned = self._jobs_concerned(resource, known)
-        self._drop(resource, known, gone=True)
+        self._drop(resource, known)
         return concerned
 
     def adopt(
@@ -92,7 +101,7 @@ class Cache:
         ]
         concerned: set[JobKey] = set()
         for ghost in ghosts:
-            concerned |= self.remove(resource, ghost)
+            concerned |= self.remove(resource, ghost, moment)
         for item in listing.items:
             concerned |= self.put(resource, item)
         return concerned
@@ -131,23 +140,22 @@ class Cache:
         elif job_uid := job_uid_of(manifest):
             self._by_job[resource][job_uid].add(name)
 
-    def _drop(self, resource: Resource, known: Manifest, *, gone: bool) -> None:
-        name, uid = JobKey.of(known), known["metadata"]["uid"]
+    def _drop(self, resource: Resource, known: Manifest) -> None:
+        name = JobKey.of(known)
         del self._objects[resource][name]
-        if gone:
-            self._bury(uid)
         if resource == ASYNCDIFFJOBS:
-            del self._job_keys[uid]
+            del self._job_keys[known["metadata"]["uid"]]
         elif job_uid := job_uid_of(known):
             names = self._by_job[resource][job_uid]
             names.discard(name)
             if not names:
                 del self._by_job[resource][job_uid]
 
-    def _bury(self, uid: str) -> None:
-        self._gone[uid] = None
-        if len(self._gone) > MAX_TOMBSTONES:
-            del self._gone[next(iter(self._gone))]
+    def _bury(self, manifest: Manifest, at: int) -> None:
+        uid = manifest["metadata"]["uid"]
+        self._gone_at[uid] = max(at, self._gone_at.pop(uid, -1))
+        if len(self._gone_at) > MAX_TOMBSTONES:
+            del self._gone_at[next(iter(self._gone_at))]
 
     def _jobs_concerned(self, resource: Resource, manifest: Manifest) -> set[JobKey]:
         if resource == ASYNCDIFFJOBS:

@@ -105,7 +105,7 @@ class ApiClient:
         """Reads an object."""
         return await self._request("get", resource, resource.address(namespace, name))
 
-    async def create(self, manifest: Manifest, *, timeout_seconds: float | None = None) -> Document:
+    async def create(self, manifest: Manifest) -> Document:
         """Creates an object and gives it as stored."""
         resource = resource_of(manifest)
         return await self._request(
@@ -114,7 +114,6 @@ class ApiClient:
             resource.collection(manifest["metadata"]["namespace"]),
             body=manifest,
             query={"fieldManager": FIELD_MANAGER},
-            timeout_seconds=timeout_seconds,
         )
 
     async def merge(
@@ -123,7 +122,6 @@ class ApiClient:
         changes: Manifest,
         *,
         subresource: str = "",
-        timeout_seconds: float | None = None,
     ) -> Document:
         """Merges changes into an object or a part of it (RFC 7386) and gives it as stored."""
         resource, metadata = resource_of(target), target["metadata"]
@@ -134,10 +132,9 @@ class ApiClient:
             body=changes,
             content_type=MERGE_PATCH,
             query={"fieldManager": FIELD_MANAGER},
-            timeout_seconds=timeout_seconds,
         )
 
-    async def replace(self, manifest: Manifest, *, timeout_seconds: float | None = None) -> Document:
+    async def replace(self, manifest: Manifest) -> Document:
         """Puts a whole object with the resourceVersion at which it was read."""
         resource, metadata = resource_of(manifest), manifest["metadata"]
         return await self._request(
@@ -146,12 +143,9 @@ class ApiClient:
             resource.address(metadata["namespace"], metadata["name"]),
             body=manifest,
             query={"fieldManager": FIELD_MANAGER},
-            timeout_seconds=timeout_seconds,
         )
 
-    async def delete(
-        self, target: Manifest, options: Manifest, *, timeout_seconds: float | None = None
-    ) -> Document:
+    async def delete(self, target: Manifest, options: Manifest) -> Document:
         """Deletes an object; `options` are DeleteOptions, preconditions among them."""
         resource, metadata = resource_of(target), target["metadata"]
         body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
@@ -160,7 +154,6 @@ class ApiClient:
             resource,
             resource.address(metadata["namespace"], metadata["name"]),
             body=body,
-            timeout_seconds=timeout_seconds,
         )
 
     async def list(

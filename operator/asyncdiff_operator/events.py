@@ -57,8 +57,8 @@ class EventRecorder:
         self._clock = clock
         self._records: dict[str, _Record] = {}
 
-    async def record(self, job: Manifest, events: Iterable[Event]) -> None:
-        """Writes those of a plan's events that did not stand in the plan before.
+    async def record(self, job: Manifest, events: Iterable[Event]) -> tuple[Event, ...]:
+        """Writes those of a plan's events that did not stand in the plan before, and gives them.
 
         Raises:
             LeadershipLostError: Another replica may be writing.
@@ -67,9 +67,11 @@ class EventRecorder:
         by_name = {name_of(job, event): event for event in events}
         first_plan, before = record.standing is None, record.standing or frozenset()
         record.standing = frozenset(by_name)
-        for name in by_name.keys() - before:
+        news = {name: event for name, event in by_name.items() if name not in before}
+        for name, event in news.items():
             if self._allows(record):
-                await self._write(job, name, by_name[name], count_again=not first_plan)
+                await self._write(job, name, event, count_again=not first_plan)
+        return tuple(news.values())
 
     def forget(self, job_uid: str) -> None:
         """Drops what is known of a job that is gone."""

@@ -16,12 +16,11 @@ from typing import Final
 
 import aiohttp
 from asyncdiff_api.formats.container import HTTP_PORT, PROGRESS_PATH
-from asyncdiff_api.formats.errors import ContractError, DamagedRecordError
+from asyncdiff_api.formats.errors import DamagedRecordError
 from asyncdiff_api.formats.progress import MAX_PROGRESS_BYTES, Progress
 
 from asyncdiff_operator.cache import JobKey
 from asyncdiff_operator.client import ApiClient
-from asyncdiff_operator.errors import ApiError
 from asyncdiff_operator.names import INDEX_ANNOTATION
 from asyncdiff_operator.observed import Manifest, Report
 from asyncdiff_operator.queue import Backoff, WorkQueue
@@ -144,8 +143,10 @@ class Poller:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 content = await ask(pod)
             report = read_report(content, pod)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, ApiError, ContractError) as error:
-            logger.debug("%s was asked for its progress in vain: %s", describe(pod), error)
+        except Exception as error:  # noqa: BLE001 -- however a poll fails, it costs freshness and nothing else
+            logger.debug(
+                "%s was asked for its progress in vain: %s", describe(pod), error, extra=_names(followed.key)
+            )
             followed.asked = True
             if self._followed(uid) is not None:
                 self._queue.failed(uid)
@@ -164,6 +165,10 @@ class Poller:
     def _leave(self, uid: str) -> None:
         del self._job_of[uid]
         self._queue.forget(uid)
+
+
+def _names(key: JobKey) -> dict[str, str]:
+    return {"namespace": key.namespace, "job": key.name}
 
 
 def read_report(content: bytes, pod: Manifest) -> Progress:

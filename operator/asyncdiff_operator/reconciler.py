@@ -13,7 +13,7 @@ from asyncdiff_operator.cache import Cache, JobKey
 from asyncdiff_operator.client import ApiClient
 from asyncdiff_operator.errors import NotFoundError, OperatorError, RefusedError
 from asyncdiff_operator.events import EventRecorder
-from asyncdiff_operator.intent import Plan
+from asyncdiff_operator.intent import Operation, Plan
 from asyncdiff_operator.logs import job_logger
 from asyncdiff_operator.observe import JobGoneError, Observer
 from asyncdiff_operator.observed import Manifest, Observed
@@ -31,6 +31,10 @@ MakePlan = Callable[[Observed, datetime], Plan]
 
 class EndlessPlanError(OperatorError):
     """The plans of one look did not come to an end."""
+
+
+class NoEffectError(OperatorError):
+    """What was just done is wanted again: it rests as after a failure, so that nothing is done in a tight loop."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +61,7 @@ class Reconciler:
         self._parts = parts
         self._strangers: dict[str, tuple[Manifest, ...]] = {}
         self._uids: dict[JobKey, str] = {}
+        self._done: dict[str, tuple[Operation, ...]] = {}
 
     async def reconcile(self, key: JobKey) -> float | None:
         """Looks at one job.
@@ -66,6 +71,7 @@ class Reconciler:
 
         Raises:
             ChangedMeanwhileError: Something was not as observed; look again soon.
+            NoEffectError: What was done has changed nothing; look again after a while.
             ApiError: The API server refused or did not answer; look again after a while.
             LeadershipLostError: Another replica may be writing.
         """
@@ -91,7 +97,9 @@ class Reconciler:
         if refusal is not None:
             raise refusal
         if plan.operations:
+            self._note_operations(uid, plan.operations)
             return 0.0  # what was written is seen at once, not when its event comes
+        self._done.pop(uid, None)
         return min((seconds for seconds in again if seconds is not None), default=None)
 
     async def _plan_and_apply(self, observed: Observed) -> tuple[Plan, Observed, RefusedError | None]:
@@ -124,10 +132,14 @@ class Reconciler:
         rest = None
         if plan.status is not None:
             rest = await self._parts.status_writer.write(job, plan.status, urgent=plan.urgent)
-        for event in plan.events:
+        for event in await self._parts.recorder.record(job, plan.events):
             log.info("%s: %s", event.reason.value, event.message)
-        await self._parts.recorder.record(job, plan.events)
         return rest
+
+    def _note_operations(self, job_uid: str, operations: tuple[Operation, ...]) -> None:
+        before, self._done[job_uid] = self._done.get(job_uid), operations
+        if before == operations:
+            raise NoEffectError(f"the same {len(operations)} operations are wanted as a moment ago")
 
     def _meet(self, observed: Observed, stranger: Manifest) -> Observed:
         uid = observed.job["metadata"]["uid"]
@@ -158,6 +170,7 @@ class Reconciler:
         if before is None or before == self._uids.get(key):
             return
         self._strangers.pop(before, None)
+        self._done.pop(before, None)
         self._parts.poller.forget(before)
         self._parts.status_writer.forget(before)
         self._parts.recorder.forget(before)

@@ -31,6 +31,8 @@ INACTIVITY_SECONDS: Final = 100.0
 QUIET_SECONDS: Final = 3 * SERVER_SECONDS
 """A watcher that has sent no request for so long hangs."""
 PAGE_ITEMS: Final = 500
+RETRY_SECONDS: Final = (1.0, 2.0, *(5.0,) * 720)
+"""Between attempts while the API server is away: for an hour, before the watches are given up and begun anew."""
 STOP_SECONDS: Final = 5.0
 
 OnEvent = Callable[[Resource, str | None, Manifest], None]
@@ -147,6 +149,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10.0
     settings.watching.chunk_size = PAGE_ITEMS
     settings.networking.request_timeout = 60.0
+    settings.networking.error_backoffs = RETRY_SECONDS
     settings.process.ultimate_exiting_timeout = None
     for resource in CHILDREN:
         settings.watching.label_selectors[resource.group, resource.version, resource.plural] = JOB_UID_LABEL

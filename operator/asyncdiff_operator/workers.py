@@ -11,7 +11,7 @@ from asyncdiff_operator.cache import JobKey
 from asyncdiff_operator.errors import ApiError, LeadershipLostError
 from asyncdiff_operator.metrics import Metrics
 from asyncdiff_operator.queue import QueueClosedError, Work, WorkQueue
-from asyncdiff_operator.reconciler import Reconciler
+from asyncdiff_operator.reconciler import NoEffectError, Reconciler
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ class Workers:
             raise
         except ChangedMeanwhileError as error:
             self._try_again(key, "changed", error)
+        except NoEffectError as error:
+            self._try_again(key, "no effect", error)
         except ApiError as error:
             self._try_again(key, error.reason or type(error).__name__, error)
         except Exception as error:  # a job that brings out a defect must not take the others along

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from asyncdiff_operator.cache import Cache, JobKey
+from asyncdiff_operator.cache import Cache, JobKey, version_of
 from asyncdiff_operator.client import Listing
 from asyncdiff_operator.names import JOB_UID_LABEL
 from asyncdiff_operator.observed import Manifest
@@ -97,10 +97,24 @@ def test_duplicated_dropped_and_reordered_events_and_one_list_give_what_there_is
 
 def test_an_object_that_is_gone_does_not_come_back_by_a_late_event() -> None:
     cache = Cache()
-    cache.remove(PODS, manifest(PODS, "p", "u", 5, job_uid="j"))
-
-    assert cache.put(PODS, manifest(PODS, "p", "u", 9, job_uid="j")) == set()
+    cache.put(PODS, manifest(PODS, "p", "u", 5, job_uid="j"))
+    cache.remove(PODS, manifest(PODS, "p", "u", 9, job_uid="j"))
+    cache.put(PODS, manifest(PODS, "p", "u", 7, job_uid="j"))
     assert cache.children(PODS, "j") == ()
+
+    cache.put(PODS, manifest(PODS, "q", "v", 10, job_uid="j"))
+    cache.adopt(PODS, listing(20))
+    cache.put(PODS, manifest(PODS, "q", "v", 15, job_uid="j"))
+    assert cache.children(PODS, "j") == ()
+
+
+def test_an_object_whose_label_was_taken_off_comes_back_with_it() -> None:
+    cache = Cache()
+    cache.put(PODS, manifest(PODS, "p", "u", 5, job_uid="j"))
+    cache.remove(PODS, manifest(PODS, "p", "u", 9, job_uid="j"))  # as a watch by label says it
+    cache.put(PODS, manifest(PODS, "p", "u", 11, job_uid="j"))
+
+    assert [version_of(pod) for pod in cache.children(PODS, "j")] == [11]
 
 
 def test_a_list_does_not_drop_what_is_newer_than_it() -> None:
@@ -133,7 +147,7 @@ def test_the_end_of_a_job_does_not_end_its_successor_of_the_same_name() -> None:
 
     assert cache.remove(ASYNCDIFFJOBS, first) == set()
     assert cache.job(KEY) == second
-    cache.put(ASYNCDIFFJOBS, manifest(ASYNCDIFFJOBS, "posters", "one", 9))
+    cache.put(ASYNCDIFFJOBS, manifest(ASYNCDIFFJOBS, "posters", "one", 4))
     assert cache.job(KEY) == second
 
 

@@ -23,20 +23,21 @@ from support.kubelet import (
     shard_result,
 )
 from support.operator import Nursery, Operator, operator_on
-from support.operator.jobs import Document, await_phase, status, submit, writes_of
+from support.operator.jobs import Document, Manifest, await_phase, status, submit, writes_of
 from support.processes import wait_until
 
 LEASE = "asyncdiff-operator"
 
 
 def lease(plane: Cluster, namespace: str) -> Document:
-    return plane.api.get(reference("coordination.k8s.io/v1", "Lease", LEASE, namespace))["spec"]
+    found: Document = plane.api.get(reference("coordination.k8s.io/v1", "Lease", LEASE, namespace))["spec"]
+    return found
 
 
 def hold_until(gate: Gate, nodes: Kubelet, namespace: str) -> None:
     """Shards report half of their items and wait for the gate."""
 
-    def script(pod: Document) -> Script:
+    def script(pod: Manifest) -> Script:
         if is_finish(pod):
             return Script((Start(), Say(job_result(pod, 2, counts(4, 4))), Exit()))
         half, whole = counts(2, 1), counts(2, 2)

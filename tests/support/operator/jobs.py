@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from support.cluster import Api, AuditEvent, Cluster
 
 Document = dict[str, Any]
+Manifest = Mapping[str, Any]
 SMALL: Mapping[str, Any] = {
     "spec.generate.seeds": {"count": 4},
     "spec.parallelism": {"shards": 2, "gpusPerPod": 1, "pods": 2},

@@ -114,11 +114,14 @@ def operator_on(
     *,
     identity: str = "",
     gateway: Gateway | None = None,
+    kubeconfig: Path | None = None,
     **options: str,
 ) -> Iterator[Operator]:
     """An operator that serves one namespace, with its Lease there; it is ready, and ends with the context."""
     identity = identity or f"operator-{uuid.uuid4().hex[:6]}"
-    kubeconfig = gateway.kubeconfig if gateway else cluster.kubeconfig_for_user(identity, ["system:masters"])
+    if kubeconfig is None:
+        administrators = ["system:masters"]
+        kubeconfig = gateway.kubeconfig if gateway else cluster.kubeconfig_for_user(identity, administrators)
     operator = Operator(
         nursery, kubeconfig, identity, **{"namespaces": namespace, "lease_namespace": namespace, **options}
     )
