@@ -352,7 +352,10 @@ def test_a_job_is_deleted_after_its_time_and_only_when_its_end_is_known_to_be_st
     "stored_now",
     [
         pytest.param(None, id="gone"),
-        pytest.param({**complete().job, "metadata": {**JOB["metadata"], "uid": "another"}}, id="a namesake"),
+        pytest.param(
+            {**complete(ttlSecondsAfterFinished=600).job, "metadata": {**JOB["metadata"], "uid": "another"}},
+            id="a namesake",
+        ),
         pytest.param({**complete(ttlSecondsAfterFinished=600).job, "status": {}}, id="the status was lost"),
         pytest.param(complete(ttlSecondsAfterFinished=7200).job, id="its time was prolonged"),
         pytest.param(complete().job, id="it is to stay"),

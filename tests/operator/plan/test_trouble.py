@@ -137,6 +137,9 @@ def test_a_trouble_is_told_with_what_to_do_and_the_job_runs_on(
         pytest.param(running(pod(JOB, 0, going=after(minutes=1, seconds=30))), id="within the grace"),
         pytest.param(running(pod(JOB, 0, "drained"), pod(JOB, 0, name="b")), id="a drain"),
         pytest.param(
+            running(pod(JOB, 0, "drained", going=START), pod(JOB, 0, name="b")), id="an end in time"
+        ),
+        pytest.param(
             running(pod(JOB, 0, "failed", code=137, disrupted=True), pod(JOB, 0, name="b")), id="a disruption"
         ),
         pytest.param(
