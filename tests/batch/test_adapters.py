@@ -117,7 +117,7 @@ def test_a_controlnet_reads_the_control_picture_and_its_weight_says_how_much(
 def test_several_controlnets_share_the_picture_and_keep_their_weights(studio: Studio) -> None:
     nets = [{"kind": "ControlNet", **in_volume("controlnet"), "weight": weight} for weight in (0.25, 0.75)]
     control = {"spec.generate.inputs": {"control": studio.put("red.png", "red")}}
-    lines = [FOX, {"prompt": "a boat", "seed": 3}]
+    lines: list[dict[str, Any]] = [FOX, {"prompt": "a boat", "seed": 3}]
     several = studio.make({**SD15, "adapters": nets}, control, lines)
     one = studio.make({**SD15, "adapters": [{**nets[0], "weight": 1.0}]}, control, lines)
     assert all(np.allclose(two, alone, atol=1e-4) for two, alone in zip(several, one, strict=True))

@@ -305,9 +305,9 @@ def test_a_download_goes_on_behind_what_it_has(large: Any, tmp_path: Path) -> No
     storage, content = large
     first = Counted(storage, stop_after=3)
     with pytest.raises(OutageError):
-        BucketSource("s3://b/large/", first, tmp_path).fetch(["weights.safetensors"])  # type: ignore[arg-type]  # -- a wrapped storage
+        BucketSource("s3://b/large/", first, tmp_path).fetch(["weights.safetensors"])
     second = Counted(storage)
-    folder = BucketSource("s3://b/large/", second, tmp_path).fetch(["weights.safetensors"])  # type: ignore[arg-type]  # -- a wrapped storage
+    folder = BucketSource("s3://b/large/", second, tmp_path).fetch(["weights.safetensors"])
     assert (folder / "weights.safetensors").read_bytes() == content
     assert first.bytes + second.bytes == LARGE
     assert [path.name for path in folder.iterdir() if not path.name.endswith(".lock")] == [
@@ -319,7 +319,7 @@ def test_ranks_that_fetch_at_once_read_each_byte_once(large: Any, tmp_path: Path
     storage, content = large
     counted = Counted(storage)
     with ThreadPoolExecutor(4) as pool:
-        sources = [BucketSource("s3://b/large/", counted, tmp_path) for _ in range(4)]  # type: ignore[arg-type]  # -- a wrapped storage
+        sources = [BucketSource("s3://b/large/", counted, tmp_path) for _ in range(4)]
         folders = list(pool.map(lambda source: source.fetch(["weights.safetensors"]), sources))
     assert all((folder / "weights.safetensors").read_bytes() == content for folder in folders)
     assert counted.bytes == LARGE
@@ -340,13 +340,15 @@ def test_a_killed_download_leaves_nothing_that_a_later_one_trusts(
     large: Any, s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
     storage, content = large
+
+    def begun() -> bool:
+        return any(tmp_path.rglob("*.partial"))
+
     argv = [sys.executable, "-c", FETCH, s3_server.endpoint, bucket, str(tmp_path)]
     for _ in range(3):
         with subprocess.Popen(argv) as process:
-            wait_until(
-                lambda process=process: process.poll() is not None or any(tmp_path.rglob("*.partial")),
-                what="a partial file",
-            )
+            ended = process.poll
+            wait_until(lambda: begun() or ended() is not None, what="a partial file")  # noqa: B023 -- called here
             process.send_signal(signal.SIGKILL)
     source = BucketSource("s3://b/large/", storage, tmp_path)
     assert (source.fetch(["weights.safetensors"]) / "weights.safetensors").read_bytes() == content
