@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from asyncdiff_api.formats.blocks import Blocking
 from asyncdiff_api.formats.errors import OutageError
+from asyncdiff_api.formats.job_record import WorklistSource
 from asyncdiff_api.formats.layout import BLOCKS, ITEMS
 from asyncdiff_api.job import AsyncDiffJob
 from asyncdiff_api.validation import load
 from asyncdiff_runtime.batch.recorder import QUEUED, WORKERS, Standing
-from asyncdiff_runtime.batch.worklist import Wanted, inline_worklist, wanted_by_block
+from asyncdiff_runtime.batch.worklist import Choice, Worklist, inline_worklist
 from asyncdiff_runtime.storage import Creation, FolderStorage
 from support.jobs import job as document
-from support.painting import Painter, begin, work
+from support.painting import Painter, work
 from support.prefixes import assert_exactly_once, recorded
 from support.processes import wait_until
 
@@ -57,6 +60,29 @@ class ShutStorage(FolderStorage):
                 self.refused += 1
                 raise OutageError("the store is away")
         return super().create(key, data, content_type)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A worklist that notes what it is asked for."""
+
+    worklist: Worklist
+    asked: list[range] = field(default_factory=list)
+
+    @property
+    def source(self) -> WorklistSource | None:
+        """As `Worklist.source`."""
+        return self.worklist.source
+
+    @property
+    def blocking(self) -> Blocking:
+        """As `Worklist.blocking`."""
+        return self.worklist.blocking
+
+    def choices(self, blocks: range, blocking: Blocking) -> Iterator[Choice]:
+        """As `Worklist.choices`."""
+        self.asked.append(blocks)
+        return self.worklist.choices(blocks, blocking)
 
 
 @pytest.mark.parametrize("stuck", [BLOCKS, ITEMS])
@@ -103,14 +129,9 @@ def test_a_resume_reads_the_lines_of_unfinished_blocks_alone(tmp_path: Path) -> 
     work(storage, job, Painter())
     for block in (7, 8, 30):
         storage.delete(f"{BLOCKS}block-{block:07d}.jsonl")
-    asked: list[range] = []
+    worklist = Watched(inline_worklist(job.spec.generate))
 
-    def watched(*given: object) -> Iterator[tuple[int, Wanted]]:
-        asked.append(given[2])  # type: ignore[arg-type]  # -- the run of blocks
-        return wanted_by_block(*given)  # type: ignore[arg-type]  # -- as they came
+    counts = work(storage, job, Painter(), worklist=worklist)
 
-    counts = work(storage, job, Painter(), read=watched)
-
-    assert asked == [range(7, 9), range(30, 31)]
+    assert worklist.asked == [range(7, 9), range(30, 31)]
     assert counts.done == counts.total == 60
-    assert begin(storage, job, inline_worklist(job.spec.generate)).blocks.count == 60

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from asyncdiff_runtime.batch.loop import Work
 from asyncdiff_runtime.batch.objects import ObjectWriter
 from asyncdiff_runtime.batch.record import Writer, settle_record
 from asyncdiff_runtime.batch.recorder import OnStanding
-from asyncdiff_runtime.batch.worklist import Wanted, Worklist, inline_worklist, wanted_by_block
+from asyncdiff_runtime.batch.worklist import Worklist, inline_worklist, wanted_by_block
 from asyncdiff_runtime.storage import Storage, open_storage
 
 MODEL = ModelIdentity(source="bundled:painting", commit="sha256:0", dtype="float32")
@@ -95,7 +95,6 @@ def work(
     shards: int = 1,
     worklist: Worklist | None = None,
     draining: Sequence[bool] = (),
-    read: Callable[..., Iterator[tuple[int, Wanted]]] = wanted_by_block,
     on_progress: OnStanding = lambda _: None,
 ) -> ItemCounts:
     """Works off a shard as a rank does; `draining` answers, one after the other, whether it is to go."""
@@ -119,7 +118,7 @@ def work(
         on_progress=on_progress,
     )
     lines = worklist or inline_worklist(job.spec.generate)
-    return shard_work.run(lambda run: read(lines, resolver, run, record.blocks), blocks)
+    return shard_work.run(lambda run: wanted_by_block(lines, resolver, run, record.blocks), blocks)
 
 
 def main() -> None:
