@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import threading
 import time
@@ -13,8 +14,6 @@ from typing import Final
 
 from asyncdiff_api.formats.blocks import BlockUnit, blocks_of_shard
 from asyncdiff_api.formats.canonical import canonical_json, sha256_digest
-from asyncdiff_api.formats.conditions import Reason
-from asyncdiff_api.formats.exit_codes import ExitCode
 from asyncdiff_api.formats.job_record import JobRecord
 from asyncdiff_api.formats.manifest import ItemCounts
 from asyncdiff_api.formats.progress import MAX_RANKS, PlanSummary, Progress, RankProgress, Throughput
@@ -30,6 +29,8 @@ from asyncdiff_runtime.batch.throughput import (
     sampled,
     throughput_of,
 )
+
+logger = logging.getLogger(__name__)
 
 _PHASES = ("Draining", "Compiling", "Generating", "Waiting", "Loading", "Starting", "Ended")
 """What a pod is said to do: the first of these that one of its ranks does."""
@@ -219,8 +220,16 @@ class TerminationMessage:
         self._size = 0
 
     def write(self, result: Result) -> None:
-        """Writes a result; whoever is killed at any moment leaves a whole one."""
-        data = result.encode()
+        """Writes a result; whoever is killed at any moment leaves a whole one.
+
+        A file that cannot be written is logged: how the work ends does not hang on it.
+        """
+        try:
+            self._replace(result.encode())
+        except OSError as error:
+            logger.error("the result could not be written to %s: %s", self._path, error)  # noqa: TRY400 -- the sentence says it
+
+    def _replace(self, data: bytes) -> None:
         # One write covers what was there, by blanks that JSON allows; only then is the file made shorter.
         padded = data.ljust(self._size)
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -230,11 +239,6 @@ class TerminationMessage:
         finally:
             os.close(file)
         self._size = len(data)
-
-
-def unfinished(error: BaseException, exit_code: ExitCode, reason: Reason) -> Ended:
-    """Gives the end of an attempt that an error ended before or after its ranks."""
-    return Ended(exit_code, reason, str(error) or type(error).__name__, ItemCounts())
 
 
 def _at_least(earlier: ItemCounts, now: ItemCounts) -> ItemCounts:
