@@ -149,9 +149,9 @@ def quantiles(page: str, name: str) -> Quantiles:
 
 
 def quantile(buckets: list[tuple[float, float]], share: float) -> float:
-    """The value below which a share of the observations lies, linear within its bucket."""
+    """The value below which a share of the observations lies, linear within its bucket; the last bound for more."""
     wanted, low, below = share * buckets[-1][1], 0.0, 0.0
-    for bound, count in buckets:
+    for bound, count in buckets[:-1]:
         if count >= wanted:
             return round(low + (bound - low) * (wanted - below) / max(count - below, 1), 4)
         low, below = bound, count

@@ -56,7 +56,7 @@ class Container:
         self._pod = pod
         self._spec: Document = pod["spec"]["containers"][0]
         self._name: str = pod["metadata"]["name"]
-        self.root = machine.processes.path / "roots" / pod["metadata"]["uid"]
+        self.root: Path = machine.processes.path / "roots" / pod["metadata"]["uid"]
 
     async def mount(self, client: Client) -> None:
         """Makes a folder of each volume, as the kubelet does before a container starts."""

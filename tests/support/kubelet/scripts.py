@@ -8,6 +8,7 @@ from typing import Any
 from asyncdiff_api.formats.conditions import Reason
 from asyncdiff_api.formats.container import FINISH_COMMAND
 from asyncdiff_api.formats.exit_codes import ExitCode
+from asyncdiff_api.formats.layout import GALLERY_INDEX, MANIFEST
 from asyncdiff_api.formats.manifest import ItemCounts
 from asyncdiff_api.formats.progress import GpuSeconds, PlanSummary, Progress, SecondsPerItem, Throughput
 from asyncdiff_api.formats.result import OutputKeys, Result
@@ -100,7 +101,7 @@ def job_result(
         items=items,
         throughput=SPEED,
         plan=PLAN,
-        output=OutputKeys(manifest="manifest.jsonl", gallery="index.html"),
+        output=OutputKeys(manifest=MANIFEST, gallery=GALLERY_INDEX),
     )
 
 
