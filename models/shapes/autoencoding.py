@@ -1,71 +1,62 @@
-"""Trains the autoencoder on parts of drawn scenes and makes its latents unit in every channel."""
+"""Trains the autoencoder on drawn scenes and makes its latents unit in every channel."""
 
 from __future__ import annotations
 
 import math
-import random
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn import functional
 
-from shapes.drawing import Sheet, draw
-from shapes.layout import compose
-from shapes.loop import Plan, train
-from shapes.scenes import sample_scene
+from shapes.drawing import EMPTY, Sheet, draw
+from shapes.loop import Plan, compiled, train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from diffusers import AutoencoderKL
 
-CROP = 64
-"""Side in pixels of the parts that training looks at; scenes are mostly background, so they are cut out at things."""
-
 NOISE = 0.05
 """Deviation of the noise on the latents in training: a denoiser's small errors must not show in the picture."""
+
+THING_WEIGHT = 5.0
+"""What a pixel of a thing or beside one counts; one of the background counts 1, and most are."""
+MARGIN = 2
 
 EDGE_WEIGHT = 1.0
 PRIOR_WEIGHT = 1e-3
 SPREAD_WEIGHT = 1e-4
-ANCHOR_WEIGHT = 0.05
 
-SCENES = 16_000
-DRAWN_AT_ONCE = 1024
-"""Pictures drawn together: drawing costs the same few hundred small kernels for one as for many."""
+BATCHES_DRAWN = 16
+"""Batches drawn together: drawing costs the same few hundred small kernels for one as for many."""
 
 
 class Reconstruction(nn.Module):
-    """Called with pictures from -1 to 1, gives the training loss of an autoencoder.
+    """Called with pictures and the weights of their pixels, gives the training loss of an autoencoder.
 
-    With an `anchor`, an earlier autoencoder, the latents stay near that one's except in the channel that it used
-    least, so that a denoiser trained on the earlier latents need not begin anew.
+    It sees whole pictures, not parts: group norms carry the share of each colour in the picture from one end of
+    the autoencoder to the other, and in a part this share is another one.
     """
 
-    def __init__(self, vae: AutoencoderKL, anchor: AutoencoderKL | None) -> None:
+    def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()
         self.vae = vae
-        self.anchor = anchor.requires_grad_(requires_grad=False) if anchor else None
-        self.kept: torch.Tensor
-        self.register_buffer("kept", torch.ones(1, vae.config.latent_channels, 1, 1), persistent=False)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Mean absolute error of pixels and of their differences, and a light pull of the latents to unit size."""
-        on_gpu = pictures.is_cuda
-        with torch.autocast(pictures.device.type, torch.bfloat16, enabled=on_gpu, cache_enabled=False):
+    def forward(self, pictures: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Loss of pictures `(batch, 3, side, side)` from -1 to 1 with weights `(batch, 1, side, side)`.
+
+        Absolute errors of pixels and of their differences, and a light pull of the latents to unit size.
+        """
+        with torch.autocast(pictures.device.type, torch.bfloat16, enabled=pictures.is_cuda):
             mean, logvar = _moments(self.vae, pictures)
             latents = mean + NOISE * torch.randn_like(mean)
-            decoded = self.vae.decoder(self.vae.post_quant_conv(latents)).float()
-            error = decoded - pictures
-            edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-            spread = (logvar - 2 * math.log(NOISE)).square().mean()
-            loss: torch.Tensor = error.abs().mean() + EDGE_WEIGHT * edges + SPREAD_WEIGHT * spread
-            loss = loss + PRIOR_WEIGHT * mean.square().mean()
-            if self.anchor is not None:
-                with torch.no_grad():
-                    earlier, _ = _moments(self.anchor, pictures)
-                loss = loss + ANCHOR_WEIGHT * ((mean - earlier) * self.kept).square().mean()
+            error = self.vae.decoder(self.vae.post_quant_conv(latents)).float() - pictures
+        across = (error.diff(dim=-1).abs() * weights[..., 1:]).mean()
+        down = (error.diff(dim=-2).abs() * weights[..., 1:, :]).mean()
+        spread = (logvar - 2 * math.log(NOISE)).square().mean()
+        loss: torch.Tensor = (error.abs() * weights).mean() + EDGE_WEIGHT * (across + down)
+        loss += SPREAD_WEIGHT * spread + PRIOR_WEIGHT * mean.square().mean()
         return loss
 
 
@@ -74,71 +65,43 @@ def _moments(vae: AutoencoderKL, pictures: torch.Tensor) -> tuple[torch.Tensor, 
     return mean, logvar.clamp(-30, 20)
 
 
-def train_vae(
-    vae: AutoencoderKL, anchor: AutoencoderKL | None, plan: Plan, batch: int, checkpoint: Path
-) -> None:
-    """Trains `vae` in place on parts of freshly drawn scenes; see `Reconstruction` for the anchor."""
+def train_vae(vae: AutoencoderKL, sheet: Sheet, plan: Plan, batch: int, checkpoint: Path) -> None:
+    """Trains `vae` in place on the scenes of a sheet."""
     device = vae.device
-    rng = random.Random(2)
-    sheet = Sheet.of([compose(sample_scene(rng), rng) for _ in range(SCENES)]).to(device)
     generator = torch.Generator(device).manual_seed(0)
-    reconstruction = Reconstruction(vae, anchor).to(device)
-    drawn = list(_crops(sheet, generator, batch))
-    if anchor is not None:
-        reconstruction.kept[:, _least_used_channel(anchor, torch.cat(drawn[:4]))] = 0
-    step: Callable[[torch.Tensor], torch.Tensor] = reconstruction
-    if device.type == "cuda":
-        # Hundreds of small kernels a step: replayed as one graph they cost a third.
-        graphed = torch.cuda.make_graphed_callables(reconstruction, (drawn[0].clone(),))
-        step = cast("Callable[[torch.Tensor], torch.Tensor]", graphed)
+    step = compiled(Reconstruction(vae), device)
+    drawn: list[tuple[torch.Tensor, torch.Tensor]] = _weighted(sheet[:batch].to(device), generator, batch)
+    seen = drawn.pop()
+
+    def prepare() -> None:
+        if not drawn:
+            rows = torch.randint(len(sheet), (batch * BATCHES_DRAWN,))
+            drawn.extend(_weighted(sheet[rows].to(device), generator, batch))
+        for kept, new in zip(seen, drawn.pop(), strict=True):
+            kept.copy_(new)
 
     def loss() -> torch.Tensor:
-        if not drawn:
-            drawn.extend(_crops(sheet, generator, batch))
-        return step(drawn.pop())
+        value: torch.Tensor = step(*seen)
+        return value
 
-    train(nn.ModuleDict({"vae": vae}), loss, plan, checkpoint)
-
-
-def _crops(sheet: Sheet, generator: torch.Generator, batch: int) -> tuple[torch.Tensor, ...]:
-    """Batches of parts `(batch, 3, CROP, CROP)`, each around one of the things of its scene."""
-    device = sheet.background.device
-    rows = torch.randint(len(sheet), (DRAWN_AT_ONCE,), device=device, generator=generator)
-    some = sheet[rows]
-    pictures = _swap_channels(draw(some, generator=generator).pictures * 2 - 1, generator)
-    side = pictures.shape[-1]
-    # The first slot is always filled; the second one is empty, with its centre at 0, in scenes of one thing.
-    slot = torch.randint(2, (len(some), 1, 1), device=device, generator=generator).expand(-1, 1, 2)
-    centre = some.numbers[:, :, :2].gather(1, slot)[:, 0]
-    shift = torch.rand(centre.shape, device=device, generator=generator) - 0.5
-    corner = ((centre + 1 + 0.5 * shift) * side / 2 - CROP / 2).round().long().clamp(0, side - CROP)
-    window = torch.arange(CROP, device=device)
-    ys = (corner[:, 1, None] + window)[:, None, :, None]
-    xs = (corner[:, 0, None] + window)[:, None, None, :]
-    index = torch.arange(len(some), device=device)[:, None, None, None]
-    channel = torch.arange(3, device=device)[None, :, None, None]
-    parts = pictures[index, channel, ys, xs].contiguous(memory_format=torch.channels_last)
-    batches: tuple[torch.Tensor, ...] = parts.split(batch)
-    return batches
+    train(nn.ModuleDict({"vae": vae}), loss, plan, checkpoint, prepare)
 
 
-def _swap_channels(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Every fourth picture with swapped colour channels: the autoencoder should know more than our palette."""
-    order = torch.randperm(3, device=pictures.device, generator=generator)
-    pictures[::4] = pictures[::4][:, order]
-    return pictures
+def _weighted(
+    sheet: Sheet, generator: torch.Generator, batch: int
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of pictures from -1 to 1 and the weights of their pixels."""
+    drawn = draw(sheet, generator=generator)
+    pictures = (drawn.pictures * 2 - 1).contiguous(memory_format=torch.channels_last)
+    thing = (drawn.slots != EMPTY).float()[:, None]
+    near = functional.max_pool2d(thing, 2 * MARGIN + 1, stride=1, padding=MARGIN)
+    weights = 1 + (THING_WEIGHT - 1) * near
+    return list(zip(pictures.split(batch), weights.split(batch), strict=True))
 
 
 @torch.no_grad()
-def _least_used_channel(vae: AutoencoderKL, pictures: torch.Tensor) -> int:
-    """The latent channel with the widest posterior: it says least about the picture."""
-    _, logvar = _moments(vae, pictures)
-    return int(logvar.mean((0, 2, 3)).argmax())
-
-
-@torch.no_grad()
-def encode_pool(vae: AutoencoderKL, sheet: Sheet, batch: int = DRAWN_AT_ONCE) -> torch.Tensor:
-    """Draws and encodes a sheet: latents `(count, 4, 32, 32)` in half precision, on the autoencoder's device."""
+def encode_pool(vae: AutoencoderKL, sheet: Sheet, batch: int = 1024) -> torch.Tensor:
+    """Draws and encodes a sheet: latents `(count, channels, 32, 32)` in half precision, on the vae's device."""
     device = vae.device
     generator = torch.Generator(device).manual_seed(1)
     latents = torch.empty(len(sheet), vae.config.latent_channels, 32, 32, dtype=torch.float16, device=device)
@@ -152,12 +115,18 @@ def encode_pool(vae: AutoencoderKL, sheet: Sheet, batch: int = DRAWN_AT_ONCE) ->
 
 
 @torch.no_grad()
-def fidelity(vae: AutoencoderKL, sheet: Sheet) -> float:
-    """Peak signal to noise ratio in decibels, the median over some scenes of a sheet."""
-    pictures = draw(sheet[:256].to(vae.device)).pictures
+def reconstructed(vae: AutoencoderKL, sheet: Sheet) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures of a sheet `(count, 3, side, side)` from 0 to 1, and what the autoencoder makes of them."""
+    pictures = draw(sheet.to(vae.device)).pictures
     mean, _ = _moments(vae, pictures * 2 - 1)
     decoded = vae.decoder(vae.post_quant_conv(mean)) / 2 + 0.5
-    error = (decoded.clamp(0, 1) - pictures).square().mean((1, 2, 3))
+    return pictures, decoded.clamp(0, 1)
+
+
+def fidelity(vae: AutoencoderKL, sheet: Sheet) -> float:
+    """Peak signal to noise ratio in decibels, the median over some scenes of a sheet."""
+    pictures, decoded = reconstructed(vae, sheet[:256])
+    error = (decoded - pictures).square().mean((1, 2, 3))
     return float(-10 * error.log10().median())
 
 

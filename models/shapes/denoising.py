@@ -16,7 +16,14 @@ from diffusers.models.attention_processor import Attention, JointAttnProcessor2_
 from torch import nn
 from torch.nn import functional
 
-from shapes.nets import PICTURE_SIDE, build_projecting_encoder, build_sd3, build_text_encoder, build_unet
+from shapes.nets import (
+    PICTURE_SIDE,
+    TIME_IDS,
+    build_projecting_encoder,
+    build_sd3,
+    build_text_encoder,
+    build_unet,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,8 +57,8 @@ def sd3_scheduler() -> FlowMatchEulerDiscreteScheduler:
 
 
 def stratified(batch: int, device: torch.device) -> torch.Tensor:
-    """Numbers from 0 to 1 spread evenly over a batch: `(batch,)`."""
-    return (torch.randperm(batch, device=device) + torch.rand(batch, device=device)) / batch
+    """Numbers from 0 to 1 spread evenly over a batch, in rising order: `(batch,)`."""
+    return (torch.arange(batch, device=device) + torch.rand(batch, device=device)) / batch
 
 
 class UNetTask(nn.Module):
@@ -64,21 +71,27 @@ class UNetTask(nn.Module):
         self.unet = build_unet(size)
         self.kept: torch.Tensor
         self.register_buffer("kept", unet_scheduler().alphas_cumprod, persistent=False)
+        side = float(PICTURE_SIDE)
+        self.size_ids: torch.Tensor
+        self.register_buffer("size_ids", torch.tensor([side, side, 0, 0, side, side]), persistent=False)
 
     def load(self, folder: Path) -> None:
         """Takes over the weights of a written pipeline."""
         self.unet.load_state_dict(UNet2DConditionModel.from_pretrained(folder / "unet").state_dict())
         _load_text_encoders(self, folder)
 
+    def prepare(self) -> None:
+        """Nothing: each step is like the others."""
+
     def forward(self, latents: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Loss of latents `(batch, 4, 32, 32)` with prompts `(batch, LENGTH)`."""
+        """Loss of latents `(batch, 8, 32, 32)` with prompts `(batch, LENGTH)`."""
         batch, device = len(latents), latents.device
         embeds, pooled = self._embed(tokens)
         steps = (stratified(batch, device) * 1000).long().clamp(max=999)
         noise = torch.randn_like(latents)
         kept = self.kept[steps].view(-1, 1, 1, 1)
         noisy = kept.sqrt() * latents + (1 - kept).sqrt() * noise
-        known = {"text_embeds": pooled, "time_ids": _size_ids(batch, device)}
+        known = {"text_embeds": pooled, "time_ids": self._size_ids(batch)}
         predicted = self.unet(noisy, steps, embeds, added_cond_kwargs=known, return_dict=False)[0].float()
         # Hang et al. 2023 (min-SNR, γ = 5): the errors of nearly clean latents would drown the rest.
         ratio = kept / (1 - kept)
@@ -93,12 +106,11 @@ class UNetTask(nn.Module):
         keep = (torch.rand(len(tokens), device=tokens.device) > DROPPED).to(first.dtype)
         return torch.cat((first, second), -1) * keep[:, None, None], pooled * keep[:, None]
 
-
-def _size_ids(batch: int, device: torch.device) -> torch.Tensor:
-    """Original size, crop and target size; sometimes others than ours, so that they come to mean nothing."""
-    ours = torch.tensor([PICTURE_SIDE, PICTURE_SIDE, 0, 0, PICTURE_SIDE, PICTURE_SIDE], device=device)
-    others = torch.randint(0, 1025, (batch, 6), device=device)
-    return torch.where(torch.rand(batch, 1, device=device) < 0.2, others, ours).float()
+    def _size_ids(self, batch: int) -> torch.Tensor:
+        """Original size, crop and target size; sometimes others than ours, so that they come to mean nothing."""
+        device = self.size_ids.device
+        others = torch.randint(0, 1025, (batch, TIME_IDS), device=device).float()
+        return torch.where(torch.rand(batch, 1, device=device) < 0.2, others, self.size_ids)
 
 
 def _hidden(
@@ -144,7 +156,7 @@ class SD3Task(nn.Module):
             self.transformer.load_state_dict(known)
 
     def forward(self, latents: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Loss of latents `(batch, 4, 32, 32)` with prompts `(batch, LENGTH)`."""
+        """Loss of latents `(batch, 8, 32, 32)` with prompts `(batch, LENGTH)`."""
         batch, device = len(latents), latents.device
         dropped = torch.rand(batch, 1, device=device) < DROPPED
         tokens = torch.where(dropped, self.nothing, tokens)
@@ -166,7 +178,7 @@ class SD3Task(nn.Module):
         loss: torch.Tensor = (velocity.float() - (noise - latents)).square().mean()
         return loss
 
-    def count_empty_tokens(self) -> None:
+    def prepare(self) -> None:
         """Lets the transformer attend to one zero token as if it stood there many times; a new count each call."""
         fewest, most = (math.log(count) for count in EMPTY_TOKENS)
         self.empty.bias.fill_(fewest + torch.rand(()).item() * (most - fewest))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DiffusionPipeline
     from transformers import CLIPTokenizer
 
-SHARD = "12MB"
+SHARD = "16MB"
 
 
 def pipeline_of(task: UNetTask | SD3Task, vae: AutoencoderKL, tokenizer: CLIPTokenizer) -> DiffusionPipeline:
@@ -48,6 +48,8 @@ def write_pipeline(
     task: UNetTask | SD3Task, vae: AutoencoderKL, tokenizer: CLIPTokenizer, folder: Path
 ) -> None:
     """Writes weights in half precision, in shards small enough for a repository, and every configuration."""
+    for part in (task, vae):
+        part.to(memory_format=torch.contiguous_format)
     pipe = pipeline_of(task, vae, tokenizer).to(torch.float16)
     pipe.save_pretrained(folder, safe_serialization=True, max_shard_size=SHARD)
     for name in ("text_encoder", "text_encoder_2"):
@@ -64,9 +66,7 @@ def write_pipeline(
     # Where the autoencoder was read from is nobody's business.
     _amend(folder / "vae" / "config.json", drop=("_name_or_path",))
     for name in ("tokenizer", "tokenizer_2"):
-        # The files of every transformers release, in place of those of the release at hand.
-        for path in (folder / name).iterdir():
-            path.unlink()
+        # Our own files, in place of those of the release at hand.
         write_tokenizer(folder / name)
     pipe.to(torch.float32)
 

@@ -61,49 +61,109 @@ class Averaged:
         torch._foreach_copy_(self.live, self.mean)
 
 
-def train(modules: nn.ModuleDict, loss: Callable[[], torch.Tensor], plan: Plan, checkpoint: Path) -> int:
+def train(
+    modules: nn.ModuleDict,
+    loss: Callable[[], torch.Tensor],
+    plan: Plan,
+    checkpoint: Path,
+    prepare: Callable[[], None] = lambda: None,
+) -> int:
     """Trains in place until the time is up, and leaves the averaged weights. Returns the number of steps.
 
     With a checkpoint of an earlier, broken run the loop goes on from it.
+
+    Args:
+        modules: What to train.
+        loss: Gives the loss of a batch. On a GPU it is recorded once and replayed, so it must do the same work
+            each time, on tensors that stay where they are, and never wait for the device.
+        plan: How long and how fast.
+        checkpoint: Where to save on the way.
+        prepare: Called before each step, to put into those tensors what the step should see.
     """
     parameters = [parameter for parameter in modules.parameters() if parameter.requires_grad]
     on_gpu = parameters[0].is_cuda
+    rate = torch.tensor(plan.rate, device=parameters[0].device)
     optimizer = torch.optim.AdamW(
-        parameters, lr=plan.rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay, fused=on_gpu
+        parameters,
+        lr=rate if on_gpu else plan.rate,
+        betas=(0.9, 0.99),
+        weight_decay=plan.weight_decay,
+        fused=on_gpu,
+        capturable=on_gpu,
     )
     averaged = Averaged(parameters)
-    step, spent = _resume(checkpoint, modules, optimizer, averaged)
-    begun = time.monotonic()
-    loss().backward()
-    optimizer.zero_grad()
-    print(f"{checkpoint.stem}: first step after {time.monotonic() - begun:.0f} s", flush=True)
-    start = saved = time.monotonic()
-    seconds = max(1.0, min(plan.seconds, spent + plan.deadline - start))
-    running, done = None, spent / seconds
-    while done < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = plan.rate * min((step + 1) / plan.warmup, 1) * min(1.0, (1 - done) / 0.7)
+    first, spent = _resume(checkpoint, modules, optimizer, averaged)
+    step = first
+
+    def advance() -> torch.Tensor:
+        optimizer.zero_grad(set_to_none=True)
         value = loss()
         value.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        optimizer.zero_grad()
+        return value.detach()
+
+    begun = time.monotonic()
+    _set_rate(optimizer, 0.0)
+    prepare()
+    if on_gpu:
+        advance = recorded(advance)
+    print(f"{checkpoint.stem}: ready after {time.monotonic() - begun:.0f} s", flush=True)
+    start = saved = time.monotonic()
+    seconds = max(1.0, min(plan.seconds, spent + plan.deadline - start))
+    running, done = None, spent / seconds
+    while done < 1:
+        _set_rate(optimizer, plan.rate * min((step + 1) / plan.warmup, 1) * min(1.0, (1 - done) / 0.7))
+        prepare()
+        value = advance()
         step += 1
         averaged.update(min(plan.averaging, 1 - 1 / step))
-        running = value.detach().clone() if running is None else torch.lerp(running, value.detach(), 0.02)
+        running = value.clone() if running is None else torch.lerp(running, value, 0.02)
         if step % 20 == 0 or not on_gpu:
             # Reading the loss waits for the device; otherwise the host runs ahead and the clock means nothing.
             shown = running.item()
             now = time.monotonic()
             done = (spent + now - start) / seconds
-            if step % 200 == 0:
-                print(f"{checkpoint.stem}: step {step} loss {shown:.4f} ({done:.0%})", flush=True)
+            if step % 500 == 0:
+                pace = (step - first) / (now - start)
+                print(
+                    f"{checkpoint.stem}: step {step} loss {shown:.4f} ({done:.0%}, {pace:.1f} a second)",
+                    flush=True,
+                )
             if now - saved > plan.save_every:
                 _save(checkpoint, modules, optimizer, averaged, step, spent + now - start)
                 saved = now
     averaged.adopt()
     print(f"{checkpoint.stem}: {step} steps", flush=True)
     return step
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def recorded(step: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """The step as one CUDA graph: a thousand small kernels cost the host more time to launch than the GPU to run."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            # Compiles, picks algorithms, makes the optimizer's state.
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        value = step()
+
+    def replay() -> torch.Tensor:
+        graph.replay()
+        return value
+
+    return replay
 
 
 def _save(

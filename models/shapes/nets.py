@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PICTURE_SIDE = 128
 LATENT_SIDE = 32
-LATENT_CHANNELS = 4
+LATENT_CHANNELS = 8
 TIME_IDS = 6
 
 
@@ -35,14 +35,14 @@ class Size:
 
 
 SIZES = {
-    "full": Size((32, 64, 96), 192, (3, 4), (64, 96, 160), (1, 1, 2), 192, 10),
+    "full": Size((32, 64, 96), 160, (3, 4), (64, 96, 96), (1, 1, 2), 160, 8),
     "tiny": Size((16, 16, 32), 32, (2, 2), (32, 32, 32), (1, 1, 1), 64, 2),
 }
 HEAD = 32
 
 
 def build_vae(size: Size) -> AutoencoderKL:
-    """Pictures `(batch, 3, 128, 128)` from -1 to 1 to latents `(batch, 4, 32, 32)` and back."""
+    """Pictures `(batch, 3, 128, 128)` from -1 to 1 to latents `(batch, 8, 32, 32)` and back."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
@@ -100,6 +100,7 @@ def build_unet(size: Size) -> UNet2DConditionModel:
         use_linear_projection=True,
         addition_embed_type="text_time",
         addition_time_embed_dim=32,
+        time_embedding_dim=2 * size.unet[0],
         projection_class_embeddings_input_dim=TIME_IDS * 32 + size.text_width,
         norm_num_groups=16,
     )

@@ -7,21 +7,22 @@ import dataclasses
 import multiprocessing
 import os
 import random
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy
 import torch
-from transformers import CLIPTokenizer
 
 from shapes.drawing import Sheet
 from shapes.layout import compose
 from shapes.prompts import describe
 from shapes.scenes import sample_scene
-from shapes.tokens import LENGTH
+from shapes.tokens import LENGTH, load_tokenizer
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Self
+
+    from transformers import CLIPTokenizer
 
 CHUNK = 4000
 
@@ -34,15 +35,13 @@ class Pool:
     tokens: torch.Tensor
 
     @classmethod
-    def make(cls, count: int, tokenizer_folder: Path, seed: int = 0) -> Self:
+    def make(cls, count: int, seed: int = 0) -> Self:
         """Makes scenes without held-out combinations, `count` rounded up to whole chunks."""
         chunks = range(-(-count // CHUNK))
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         with concurrent.futures.ProcessPoolExecutor(os.cpu_count(), mp_context=context) as workers:
-            jobs = [
-                workers.submit(_chunk, min(CHUNK, count), seed + index, tokenizer_folder) for index in chunks
-            ]
+            jobs = [workers.submit(_chunk, min(CHUNK, count), seed + index) for index in chunks]
             parts = [job.result() for job in jobs]
         numbers, kinds, background, tokens = (
             torch.from_numpy(numpy.concatenate(each)) for each in zip(*parts, strict=True)
@@ -64,13 +63,12 @@ class Pool:
         return len(self.tokens)
 
 
-def _chunk(count: int, seed: int, tokenizer_folder: Path) -> tuple[numpy.ndarray, ...]:
+def _chunk(count: int, seed: int) -> tuple[numpy.ndarray, ...]:
     torch.set_num_threads(1)
     rng = random.Random(seed)
     scenes = [sample_scene(rng) for _ in range(count)]
     sheet = Sheet.of([compose(scene, rng) for scene in scenes])
-    tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
-    tokens = tokenize(tokenizer, [describe(scene, rng) for scene in scenes])
+    tokens = tokenize(load_tokenizer(), [describe(scene, rng) for scene in scenes])
     return tuple(each.numpy() for each in (sheet.numbers, sheet.kinds, sheet.background, tokens))
 
 

@@ -16,36 +16,45 @@ from shapes.reader import GRID, SIDE, ReaderNet
 from shapes.scenes import sample_scene
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
-SCENES = 32_000
-DRAWN_AT_ONCE = 1024
+MOST_SCENES = 32_000
+BATCHES_DRAWN = 16
 
 
-def train_reader(plan: Plan, batch: int, checkpoint: Path, device: torch.device) -> ReaderNet:
-    """Trains a reader on scenes of all combinations, those held out from the denoisers among them."""
+def train_reader(plan: Plan, batch: int, scenes: int, checkpoint: Path, device: torch.device) -> ReaderNet:
+    """Trains a reader on so many scenes of all combinations, those held out from the denoisers among them."""
     torch.manual_seed(0)
     rng = random.Random(5)
     net = ReaderNet().to(device)
-    scenes = [sample_scene(rng, held_out=rng.random() < 0.2) for _ in range(SCENES)]
-    sheet = Sheet.of([compose(scene, rng) for scene in scenes]).to(device)
+    sampled = [sample_scene(rng, held_out=rng.random() < 0.2) for _ in range(min(scenes, MOST_SCENES))]
+    sheet = Sheet.of([compose(scene, rng) for scene in sampled]).to(device)
     generator = torch.Generator(device).manual_seed(0)
-    drawn: list[tuple[torch.Tensor, dict[str, torch.Tensor]]] = []
+    drawn = list(_batches(sheet[:batch], generator, batch))
+    seen = drawn.pop()
+
+    def prepare() -> None:
+        if not drawn:
+            rows = torch.randint(len(sheet), (batch * BATCHES_DRAWN,), device=device, generator=generator)
+            drawn.extend(_batches(sheet[rows], generator, batch))
+        for name, new in drawn.pop().items():
+            seen[name].copy_(new)
 
     def loss() -> torch.Tensor:
-        if not drawn:
-            rows = torch.randint(len(sheet), (max(batch, DRAWN_AT_ONCE),), device=device, generator=generator)
-            pictures, labels = examples(sheet[rows], generator)
-            pictures = spoil(pictures)
-            for start in range(0, len(rows), batch):
-                part = slice(start, start + batch)
-                drawn.append((pictures[part], {name: each[part] for name, each in labels.items()}))
-        pictures, labels = drawn.pop()
-        return loss_of(net(pictures), labels)
+        return loss_of(net(seen["pictures"]), seen)
 
-    train(nn.ModuleDict({"reader": net}), loss, plan, checkpoint)
+    train(nn.ModuleDict({"reader": net}), loss, plan, checkpoint, prepare)
     return net
+
+
+def _batches(sheet: Sheet, generator: torch.Generator, batch: int) -> Iterator[dict[str, torch.Tensor]]:
+    """Spoiled pictures and their labels; see `examples`."""
+    pictures, labels = examples(sheet, generator)
+    everything = labels | {"pictures": spoil(pictures)}
+    for start in range(0, len(sheet), batch):
+        yield {name: each[start : start + batch] for name, each in everything.items()}
 
 
 def examples(sheet: Sheet, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
