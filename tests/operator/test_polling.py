@@ -45,7 +45,7 @@ async def served(handler: Handler) -> AsyncIterator[str]:
     """A pod's page at an address of its own; the port is every pod's."""
     application = web.Application()
     application.router.add_get("/{path:.*}", handler)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0, handler_cancellation=True)
     await runner.setup()
     for address in ADDRESSES:
         try:
