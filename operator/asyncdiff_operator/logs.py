@@ -61,3 +61,5 @@ def set_up_logging(style: LogFormat, level: str) -> None:
     root.setLevel(level.upper())
     # kopf tells of every object that it sees
     logging.getLogger("kopf").setLevel(max(logging.WARNING, root.level))
+    # and warns that it does not take signals on a thread of its own, which is what the thread is for
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
