@@ -82,27 +82,11 @@ def train(
     """
     parameters = [parameter for parameter in modules.parameters() if parameter.requires_grad]
     on_gpu = parameters[0].is_cuda
-    rate = torch.tensor(plan.rate, device=parameters[0].device)
-    optimizer = torch.optim.AdamW(
-        parameters,
-        lr=rate if on_gpu else plan.rate,
-        betas=(0.9, 0.99),
-        weight_decay=plan.weight_decay,
-        fused=on_gpu,
-        capturable=on_gpu,
-    )
+    optimizer = _optimizer(parameters, plan)
     averaged = Averaged(parameters)
     first, spent = _resume(checkpoint, modules, optimizer, averaged)
     step = first
-
-    def advance() -> torch.Tensor:
-        optimizer.zero_grad(set_to_none=True)
-        value = loss()
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        return value.detach()
-
+    advance = _advancing(parameters, optimizer, loss)
     begun = time.monotonic()
     _set_rate(optimizer, 0.0)
     prepare()
@@ -125,11 +109,8 @@ def train(
             now = time.monotonic()
             done = (spent + now - start) / seconds
             if step % 500 == 0:
-                pace = (step - first) / (now - start)
-                print(
-                    f"{checkpoint.stem}: step {step} loss {shown:.4f} ({done:.0%}, {pace:.1f} a second)",
-                    flush=True,
-                )
+                pace = f"{(step - first) / (now - start):.1f} a second"
+                print(f"{checkpoint.stem}: step {step} loss {shown:.4f} ({done:.0%}, {pace})", flush=True)
             if now - saved > plan.save_every:
                 _save(checkpoint, modules, optimizer, averaged, step, spent + now - start)
                 saved = now
@@ -195,3 +176,32 @@ def _resume(
     optimizer.load_state_dict(state["optimizer"])
     averaged.mean = state["mean"]
     return state["step"], state["spent"]
+
+
+def _optimizer(parameters: list[nn.Parameter], plan: Plan) -> torch.optim.AdamW:
+    on_gpu = parameters[0].is_cuda
+    rate = torch.tensor(plan.rate, device=parameters[0].device)
+    return torch.optim.AdamW(
+        parameters,
+        lr=rate if on_gpu else plan.rate,
+        betas=(0.9, 0.99),
+        weight_decay=plan.weight_decay,
+        fused=on_gpu,
+        capturable=on_gpu,
+    )
+
+
+def _advancing(
+    parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer, loss: Callable[[], torch.Tensor]
+) -> Callable[[], torch.Tensor]:
+    """Gives one step of training, which gives its loss."""
+
+    def advance() -> torch.Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        value = loss()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        return value.detach()
+
+    return advance

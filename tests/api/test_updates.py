@@ -275,6 +275,8 @@ def test_everything_that_the_operator_may_report_is_stored(api: Api, namespace: 
         "items": {"total": 64, "done": 40, "failed": 0, "rejected": 0, "running": 8},
         "shards": {"total": 4, "succeeded": 2, "running": 2, "failed": 0},
         "accountedShards": ["0-1", "3"],
+        "accountedItems": {"total": 32, "done": 32, "failed": 0, "rejected": 0, "running": 0},
+        "accountedGpuSeconds": {"load": 10.0, "compile": 45.0, "generate": 400.0, "upload": 0.5, "idle": 1.5},
         "throughput": {
             "itemsPerSecond": 0.5,
             "itemsPerGpuHour": 450.0,

@@ -137,7 +137,7 @@ def test_a_killed_rank_is_replaced_within_the_run(
         (["spec.generate.scheduler={class: EulerScheduler}"], 64, "no scheduler of diffusers"),
         (["spec.parallelism.strategy=Patches"], 64, "choose Auto, Data or Lookahead"),
         (["spec.model.volume.path=nothing"], 66, "there is no folder"),
-        (["spec.model={bundled: nothing}"], 66, "there are shapes-unet"),
+        (["spec.model={bundled: nothing}"], 66, "there are shapes-sd3, shapes-unet"),
         (["spec.generate.stepz=3"], 64, "did you mean steps?"),
         (["spec.generate.inputs={image: 's3://a-bucket/b.png'}"], 64, "names the input image"),
     ],

@@ -10,6 +10,7 @@ import pytest
 from support.cluster import Cluster, reference
 from support.helm import CHART, EVERYTHING, FOREIGN, Helm
 from support.jobs import job
+from support.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,7 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed_without_losing_
     common: list[str | Path] = ["asyncdiff", CHART, f"--namespace={SYSTEM}", "--create-namespace"]
 
     notes = helm.run("install", *common, *helm.values({"settings": {"workers": 2}}))
+    wait_until(lambda: is_served(cluster), what="the new resource to be served")
     cluster.api.create(job())
     helm.run("upgrade", *common, *helm.values({"settings": {"workers": 5}, "replicas": 3}))
     upgraded = cluster.api.get(DEPLOYMENT)["spec"]
@@ -56,6 +58,11 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed_without_losing_
     assert cluster.api.find(DEPLOYMENT) is None
     assert cluster.api.find(CRD) is not None
     assert cluster.api.find(job()) is not None
+
+
+def is_served(cluster: Cluster) -> bool:
+    conditions = cluster.api.get(CRD).get("status", {}).get("conditions", ())
+    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 
 def workers_of(deployment: dict[str, Any]) -> str:

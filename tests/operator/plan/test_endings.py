@@ -9,7 +9,7 @@ import pytest
 from asyncdiff_api.formats.conditions import REASONS
 from asyncdiff_api.formats.progress import GpuSeconds, Throughput
 from asyncdiff_api.status import ConditionType, Phase
-from asyncdiff_operator.intent import Create, Delete, Patch
+from asyncdiff_operator.intent import Create, Patch
 from asyncdiff_operator.observed import Observed, Question
 from asyncdiff_operator.plan import plan
 from support.children import (
@@ -329,41 +329,6 @@ def test_a_job_that_is_being_deleted_is_as_good_as_gone() -> None:
     going["metadata"]["deletionTimestamp"] = "2026-01-31T12:01:00Z"
     observed = observe(begun(JOB), config(JOB), going, answers={Question.CHILDREN: True})
     assert conditions_of(look(observed, after(minutes=1)))["Failed"] == ("True", "ChildDeleted")
-
-
-def complete(**run: Any) -> Observed:
-    observed = finished(pod(JOB, None, "done", result=job_result(counts(done=4, total=4))))
-    ended_job = settle(observed, after(hours=1))
-    spec = {**ended_job.job["spec"], "run": {**ended_job.job["spec"]["run"], **run}}
-    return replace(ended_job, job={**ended_job.job, "spec": spec})
-
-
-def test_a_job_is_deleted_after_its_time_and_only_when_its_end_is_known_to_be_stored() -> None:
-    observed = complete(ttlSecondsAfterFinished=600)
-    early = plan(observed, DEFAULTS, after(hours=1, minutes=9))
-    assert (early.operations, early.look_again_after_seconds) == ((), 60)
-    late = after(hours=1, minutes=10)
-    assert plan(observed, DEFAULTS, late).questions == {Question.STATUS}
-    answered = replace(observed, answers={Question.STATUS: observed.job})
-    assert plan(answered, DEFAULTS, late).operations == (Delete(target=observed.job),)
-
-
-@pytest.mark.parametrize(
-    "stored_now",
-    [
-        pytest.param(None, id="gone"),
-        pytest.param(
-            {**complete(ttlSecondsAfterFinished=600).job, "metadata": {**JOB["metadata"], "uid": "another"}},
-            id="a namesake",
-        ),
-        pytest.param({**complete(ttlSecondsAfterFinished=600).job, "status": {}}, id="the status was lost"),
-        pytest.param(complete(ttlSecondsAfterFinished=7200).job, id="its time was prolonged"),
-        pytest.param(complete().job, id="it is to stay"),
-    ],
-)
-def test_a_job_is_not_deleted_on_the_word_of_a_cache(stored_now: Document | None) -> None:
-    observed = replace(complete(ttlSecondsAfterFinished=600), answers={Question.STATUS: stored_now})
-    assert plan(observed, DEFAULTS, after(hours=1, minutes=10)).operations == ()
 
 
 def test_what_a_job_took_is_told_at_its_end() -> None:

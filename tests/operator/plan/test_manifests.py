@@ -113,7 +113,7 @@ def test_any_valid_job_has_children_that_the_api_server_accepts(cluster: Cluster
     refused = []
     for number, document in enumerate(sample(jobs(), 40, start=7)):
         # what these hold is handed on as it is, and drawn here without sense
-        for part in ("affinity", "resources"):
+        for part in ("affinity", "env", "resources"):
             document["spec"].get("pod", {}).pop(part, None)
         document["metadata"]["name"] = f"drawn-{number}"
         stored = store(cluster.api, namespace, document)
