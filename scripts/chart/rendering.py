@@ -24,12 +24,15 @@ Installs the operator of [AsyncDiffJobs](https://asyncdiff.dev): batch generatio
 nodes of a cluster.
 
 ```sh
-helm install asyncdiff oci://ghcr.io/asyncdiff/charts/asyncdiff-operator \\
-  --namespace asyncdiff-system --create-namespace
+helm install asyncdiff charts/asyncdiff-operator \\
+  --namespace asyncdiff-system --create-namespace \\
+  --set image.repository=registry.example/asyncdiff-operator \\
+  --set runtimeImage.repository=registry.example/asyncdiff-runtime
 helm test asyncdiff --namespace asyncdiff-system
 ```
 
-The notes that Helm prints name the next command. The resource definition is part of the chart and is upgraded
+Build the two images and push them to a registry of yours first: the repository's page on clusters says how. The
+notes that Helm prints name the next command. The resource definition is part of the chart and is upgraded
 with it; it outlives `helm uninstall`, and so do all jobs, unless `crds.keep` is false.
 
 Every value is checked by a schema: a key that does not exist is an error, not a silence.
