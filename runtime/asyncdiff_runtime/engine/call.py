@@ -1,12 +1,12 @@
 """One call of a denoiser: its arguments by name, and the ways in which the engine varies them."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from .deferred import Deferred
@@ -39,6 +39,7 @@ class Call:
     """A call of one module's forward.
 
     Attributes:
+        module: the module.
         forward: what evaluates the module, beneath the engine's hook.
         arguments: what was passed, by parameter name.
         latent: name of the argument that carries the latent, `(batch, …)`.
@@ -46,13 +47,14 @@ class Call:
             changed in place since is another condition.
     """
 
+    module: nn.Module
     forward: Forward
     arguments: Mapping[str, Any]
     latent: str
     versions: tuple[int, ...]
 
     @classmethod
-    def of(cls, forward: Forward, arguments: dict[str, Any]) -> "Call":
+    def of(cls, module: nn.Module, forward: Forward, arguments: dict[str, Any]) -> "Call":
         """A call with the given arguments.
 
         Raises:
@@ -64,7 +66,7 @@ class Call:
                 f"The denoiser was called with {', '.join(arguments)}; expected a latent named "
                 f"{' or '.join(LATENT_NAMES)} and a {TIMESTEP_NAME}. Name another module with denoiser=."
             )
-        return cls(forward, arguments, latent, _versions(arguments, latent))
+        return cls(module, forward, arguments, latent, _versions(arguments, latent))
 
     @property
     def x(self) -> Tensor:
@@ -93,6 +95,14 @@ class Call:
     def with_arguments(self, arguments: Mapping[str, Any]) -> "Call":
         """A call of the same module with other arguments."""
         return replace(self, arguments=arguments, versions=_versions(arguments, self.latent))
+
+    def with_tensors(self, tensors: Iterator[Tensor]) -> "Call":
+        """The same call with every real tensor replaced by the next of `tensors`, in the order of its pytree."""
+
+        def replaced(leaf: Any) -> Any:
+            return next(tensors) if isinstance(leaf, Tensor) and not isinstance(leaf, Deferred) else leaf
+
+        return replace(self, arguments=pytree.tree_map(replaced, dict(self.arguments)), versions=())
 
     def take(self, start: int, stop: int) -> "Call":
         """The rows `start` to `stop` of the call; what is not by row is passed whole.

@@ -4,6 +4,7 @@ EngineError
 ├── LayoutError          the degrees asked for do not fit the ranks there are
 ├── Refused              this pipeline, scheduler or call cannot be run this way
 │   ├── PipelineRefused
+│   ├── CaptureRefused
 │   ├── LookaheadRefused
 │   └── SplitRefused
 └── PeerError            another rank is at fault, or the ranks no longer agree
@@ -27,6 +28,15 @@ class Refused(EngineError, ValueError):
 
 class PipelineRefused(Refused):
     """The pipeline carries something that the engine cannot work beneath (offloading, another compiler)."""
+
+
+class CaptureRefused(Refused):
+    """The denoiser does something that no graph can hold; the message names the operation and the module."""
+
+    @classmethod
+    def at(cls, error: Exception) -> "CaptureRefused":
+        """Says where capturing failed with `error`."""
+        return cls(f"The denoiser cannot be captured as a graph: {type(error).__name__}: {error}")
 
 
 class LookaheadRefused(Refused):

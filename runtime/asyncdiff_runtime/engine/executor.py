@@ -1,6 +1,6 @@
 """Runs one round: every slot on its rank, one gather, and the same outputs on all ranks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,6 +11,9 @@ from .errors import PeerError, SplitRefused
 from .mesh import Layout, Mesh, Stamp
 from .request import Request
 from .split import Frame, OutputForm, difference, divide, tolerance
+
+Evaluate = Callable[[Request], Any]
+"""Answers a request on this rank."""
 
 Grid = Sequence[Sequence[Request]]
 """The requests of a round: `grid[k]` are those of its k-th evaluation."""
@@ -23,10 +26,12 @@ class Executor:
     Args:
         mesh: this process among the ranks.
         layout: how the slots of a round are laid over them.
+        evaluate: answers a request on this rank.
     """
 
     mesh: Mesh
     layout: Layout
+    evaluate: Evaluate = Request.run
     _forms: dict[Any, OutputForm] = field(default_factory=dict, init=False)
     _proven: set[Any] = field(default_factory=set, init=False)
 
@@ -38,7 +43,7 @@ class Executor:
             PeerError: another rank failed, diverged or did not come.
         """
         if self.layout.slots == 1 and self.mesh.world == 1:
-            return [[request.run() for request in requests] for requests in grid]
+            return [[self.evaluate(request) for request in requests] for requests in grid]
         keys = [request.signature() for request in grid[0]]
         for request, key in zip(grid[0], keys, strict=True):
             if key not in self._forms:
@@ -61,7 +66,7 @@ class Executor:
         """Evaluates a new kind of request on every rank, to know the form of its output."""
         nothing = torch.empty(0, dtype=torch.uint8, device=self.mesh.device)
         with self._failing_together(stamp, nothing):
-            output = request.run()
+            output = self.evaluate(request)
         self.mesh.gather(stamp, nothing)
         self._forms[key] = OutputForm.of(output, request.rows)
 
@@ -104,7 +109,7 @@ class Executor:
         with self._failing_together(stamp, payload):
             for place, (ahead, group) in enumerate(layout.slots_of(mesh.rank)):
                 if ahead < len(grid):
-                    frame.fill(group, grid[ahead], payload[place * frame.size :])
+                    frame.fill(group, grid[ahead], payload[place * frame.size :], self.evaluate)
         gathered = mesh.gather(stamp, payload)
 
         def buffer(slot: int) -> torch.Tensor:

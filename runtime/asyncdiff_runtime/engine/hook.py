@@ -68,7 +68,7 @@ class EngineHook(ModelHook):
         """Answers the call."""
         if self._copy is not None:
             return type(self._copy).forward(self._copy, *args, **kwargs)
-        call = Call.of(self.evaluate, self.parameters.named(args, kwargs))
+        call = Call.of(self.module, self.evaluate, self.parameters.named(args, kwargs))
         if self.companion:
             return self.session.defer(self.name, call)
         return self.session.denoise(self.name, self.context.name, call)

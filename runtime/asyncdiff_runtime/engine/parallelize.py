@@ -9,10 +9,12 @@ import torch
 from .denoisers import Denoisers
 from .errors import LayoutError
 from .executor import Executor
+from .graph.programs import Programs
 from .hook import EngineHook, attach, detach
 from .lowering import Compile, lowered
 from .mesh import Layout, Mesh, join
 from .report import Report
+from .request import Request
 from .session import Session
 from .strategy import Data, Lookahead, Strategy
 
@@ -55,6 +57,7 @@ def parallelize(
     guidance_split: "bool | Literal['auto']" = "auto",
     denoiser: str | Sequence[str] | None = None,
     compile: "str | Compile" = Compile.OFF,  # noqa: A002 -- the word users know
+    capture: bool = False,
     timeout_seconds: float = 600.0,
 ) -> Parallel:
     """Lets several ranks denoise together, in the pipeline's own loop.
@@ -71,6 +74,7 @@ def parallelize(
             strategy leaves; "auto" splits over all of them, True refuses generations with too few rows.
         denoiser: names of the modules called at each timestep; found if None.
         compile: "off", "auto" or "max-autotune": what runs beneath the hook.
+        capture: evaluate the denoiser by its graph, captured at its first call.
         timeout_seconds: how long a rank waits for another.
 
     Raises:
@@ -85,7 +89,11 @@ def parallelize(
     session = Session(
         pipe,
         strategy,
-        Executor(mesh, _layout(strategy, mesh.world, guidance_split)),
+        Executor(
+            mesh,
+            _layout(strategy, mesh.world, guidance_split),
+            Programs() if capture else Request.run,
+        ),
         must_split=guidance_split is True,
     )
     how = Compile(compile)

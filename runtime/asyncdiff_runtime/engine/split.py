@@ -4,7 +4,7 @@ The work of an evaluation is a line of rows, one request after the other: [cond,
 branches that a pipeline asks for in separate calls. Each group takes a contiguous run of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -148,10 +148,12 @@ class Frame:
             largest = max(largest, offset)
         return cls(tuple(forms), tuple(groups), largest)
 
-    def fill(self, group: int, requests: Sequence[Request], buffer: Tensor) -> None:
-        """Evaluates a group's parts on this rank and writes their outputs into its bytes."""
+    def fill(
+        self, group: int, requests: Sequence[Request], buffer: Tensor, evaluate: Callable[[Request], Any]
+    ) -> None:
+        """Evaluates a group's parts on this rank by `evaluate` and writes their outputs into its bytes."""
         for part, offset in self.groups[group]:
-            output = requests[part.request].take(part.start, part.stop).run()
+            output = evaluate(requests[part.request].take(part.start, part.stop))
             self.forms[part.request].pack(output, buffer[offset:])
 
     def join(self, buffers: Sequence[Tensor]) -> list[Any]:

@@ -1,0 +1,108 @@
+"""A request as one function of tensors: what is captured, and what its graph is called with."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from ..call import TIMESTEP_NAME, Call
+from ..deferred import Deferred, filled
+from ..request import Request
+from .dependence import Dependence
+
+
+@dataclass(frozen=True)
+class Input:
+    """A tensor among a request's arguments.
+
+    Attributes:
+        call: which of the request's calls it is passed to; the denoiser's is the last.
+        path: where in that call's arguments, as `['added_cond_kwargs']['text_embeds']`.
+        dependence: what it changes with.
+    """
+
+    call: int
+    path: str
+    dependence: Dependence
+
+    @property
+    def name(self) -> str:
+        """A name for messages: `sample`, `added_cond_kwargs.text_embeds`, `2:controlnet_cond`."""
+        words = self.path.replace("['", ".").replace("']", "").replace("[", ".").replace("]", "")
+        return words.removeprefix(".") if self.call == 0 else f"{self.call}:{words.removeprefix('.')}"
+
+
+@dataclass(eq=False)
+class Structure:
+    """Holds a pytree's structure: `torch.export` undoes what a forward changes in its module's own attributes."""
+
+    tree: pytree.TreeSpec | None = None
+
+
+class Joint(nn.Module):
+    """A denoiser and the ControlNets asked together with it, as a function of the request's tensors.
+
+    What is no tensor among the arguments (numbers, flags, names) is part of the function.
+
+    Attributes:
+        inputs: the tensors it takes, in order.
+        structure: of the output; known once it ran.
+    """
+
+    inputs: tuple[Input, ...]
+    structure: "Structure"
+
+    def __init__(self, request: Request) -> None:
+        super().__init__()
+        # Submodules give the graph's nodes their names; the request is kept out of the module's own parts.
+        for index, call in enumerate(request.calls):
+            self.add_module(_name(index, len(request.calls)), call.module)
+        object.__setattr__(self, "_request", request)
+        object.__setattr__(self, "structure", Structure())
+        object.__setattr__(self, "inputs", tuple(_inputs(request)))
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """The tensors of the request's output, for `tensors` in the order of `inputs`."""
+        request: Request = self._request  # type: ignore[assignment]  # -- no module, though nn.Module says so
+        rest = iter(tensors)
+        calls = [call.with_tensors(rest) for call in request.calls]
+        made = {
+            id(companion): pytree.tree_leaves(call.run())
+            for companion, call in zip(request.companions, calls[:-1], strict=True)
+        }
+        output = calls[-1].forward(**filled(dict(calls[-1].arguments), made))
+        leaves, tree = pytree.tree_flatten(output)
+        self.structure.tree = tree
+        return tuple(leaves)
+
+
+def tensors_of(request: Request) -> list[Tensor]:
+    """The tensors of a request, in the order in which its `Joint` takes them."""
+    return [
+        leaf for call in request.calls for leaf in pytree.tree_leaves(dict(call.arguments)) if _is_input(leaf)
+    ]
+
+
+def _inputs(request: Request) -> Iterator[Input]:
+    for index, call in enumerate(request.calls):
+        leaves, _ = pytree.tree_flatten_with_path(dict(call.arguments))
+        for path, leaf in leaves:
+            if _is_input(leaf):
+                yield Input(index, pytree.keystr(path), _dependence(call, pytree.keystr(path)))
+
+
+def _dependence(call: Call, path: str) -> Dependence:
+    if path.startswith(f"['{call.latent}']"):
+        return Dependence.LATENT
+    return Dependence.EVALUATION if path.startswith(f"['{TIMESTEP_NAME}']") else Dependence.GENERATION
+
+
+def _is_input(leaf: Any) -> bool:
+    return isinstance(leaf, torch.Tensor) and not isinstance(leaf, Deferred)
+
+
+def _name(index: int, calls: int) -> str:
+    return "denoiser" if index == calls - 1 else f"companion_{index}"
