@@ -154,5 +154,10 @@ class Acceptance(Section):
     max_failed_items: Annotated[
         int,
         Range(0, 10_000_000),
-        Label("Failed and rejected items up to which the job still completes.", identity=False, mutable=True),
+        Label(
+            "Failed and rejected items up to which the job still completes. A shard that alone has more ends, by the "
+            "value with which the job was created; a later change counts when all shards have ended.",
+            identity=False,
+            mutable=True,
+        ),
     ] = 0

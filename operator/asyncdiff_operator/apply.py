@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from asyncdiff_operator.cache import Cache
+from asyncdiff_operator.cache import Cache, job_uid_of
+from asyncdiff_operator.children.failure_policy import DISRUPTION
 from asyncdiff_operator.client import ApiClient
 from asyncdiff_operator.errors import AlreadyExistsError, ConflictError, NotFoundError, OperatorError
 from asyncdiff_operator.intent import Create, Delete, Operation, Patch
 from asyncdiff_operator.logs import JobLogger
-from asyncdiff_operator.names import INDEX_ANNOTATION
+from asyncdiff_operator.names import GIVEN_UP, INDEX_ANNOTATION, is_marked
 from asyncdiff_operator.observed import Manifest
+from asyncdiff_operator.reading.pods import ChildPod
 from asyncdiff_operator.resources import Resource, describe, resource_of
 
 
 class NameTakenError(OperatorError):
-    """An object of somebody else has the name of a child.
+    """An object of somebody else, or one that somebody has taken the job's marks off, has the name of a child.
 
     Attributes:
         stranger: that object.
     """
 
     def __init__(self, stranger: Manifest) -> None:
-        super().__init__(f"{describe(stranger)} exists and does not belong to the job")
+        super().__init__(f"{describe(stranger)} exists and is not marked as the job's")
         self.stranger = stranger
 
 
@@ -73,7 +75,7 @@ class Applier:
             stored: Manifest = await self._client.create(manifest)
         except AlreadyExistsError:
             stored = await self._read(resource, manifest)
-            if owner_uids(stored).isdisjoint(owner_uids(manifest)):
+            if not is_marked(stored, job_uid_of(manifest)):
                 raise NameTakenError(stored) from None
         self._cache.put(resource, stored)
 
@@ -115,11 +117,13 @@ class Applier:
         Its Job holds it by a finalizer for as long as it may be running, by force or not, and charges a retry
         for any failure but a disruption.
         """
+        if ChildPod(pod).given_up:
+            return pod  # its removal was refused the time before
         metadata, status = pod["metadata"], pod.get("status") or {}
         disruption = {
-            "type": "DisruptionTarget",
+            "type": DISRUPTION,
             "status": "True",
-            "reason": "DeletionByAsyncDiffOperator",
+            "reason": GIVEN_UP,
             "message": "It did not go when it was asked to; run.forceDeleteAfterSeconds is over",
         }
         others = [each for each in status.get("conditions") or () if each["type"] != disruption["type"]]
@@ -152,11 +156,6 @@ class Applier:
         if found["metadata"]["uid"] != metadata["uid"]:
             self._cache.remove(resource, target)
         self._cache.put(resource, found)
-
-
-def owner_uids(manifest: Manifest) -> frozenset[str]:
-    """Gives the uids of an object's owners."""
-    return frozenset(owner["uid"] for owner in manifest["metadata"].get("ownerReferences", ()))
 
 
 def _shard(manifest: Manifest) -> dict[str, int]:

@@ -33,6 +33,10 @@ STOP_REASON_ANNOTATION: Final = f"{GROUP}/stop-reason"
 STOP_MESSAGE_ANNOTATION: Final = f"{GROUP}/stop-message"
 ACTIVE_SECONDS_ANNOTATION: Final = f"{GROUP}/active-seconds"
 """On the Job of the shards: how long it had run before it was last suspended."""
+RESUMES_ANNOTATION: Final = f"{GROUP}/resumes"
+"""On a Job: how often the operator has resumed it since a person last suspended it."""
+GIVEN_UP: Final = "DeletionByAsyncDiffOperator"
+"""Reason of the disruption by which the operator marks a pod as failed before it removes it by force."""
 
 _UID: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -87,6 +91,13 @@ def child_metadata(job: Manifest, name: str) -> dict[str, object]:
         "labels": labels_of(job),
         "ownerReferences": [owner],
     }
+
+
+def is_marked(child: Manifest, job_uid: str) -> bool:
+    """Whether an object is a job's own: an owner reference says so, and the label by which it is watched."""
+    metadata = child["metadata"]
+    owned = any(owner["uid"] == job_uid for owner in metadata.get("ownerReferences", ()))
+    return owned and (metadata.get("labels") or {}).get(JOB_UID_LABEL) == job_uid
 
 
 def pod_selector(job: Manifest) -> str:

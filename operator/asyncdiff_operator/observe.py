@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from asyncdiff_operator.cache import Cache, JobKey
 from asyncdiff_operator.client import ApiClient
 from asyncdiff_operator.errors import NotFoundError, OperatorError
-from asyncdiff_operator.names import JOB_UID_LABEL, finish_name, shards_name
+from asyncdiff_operator.names import JOB_UID_LABEL, finish_name, is_marked, shards_name
 from asyncdiff_operator.observed import Manifest, Observed, Question, Report
 from asyncdiff_operator.resources import ASYNCDIFFJOBS, CHILDREN, CONFIGMAPS, EVENTS, JOBS, PODS
 
@@ -50,7 +50,7 @@ class Observer:
         named = [
             child for child in (configs.get(config), jobs.get(shards), jobs.get(finish)) if child is not None
         ]
-        foreign = [child for child in named if not _is_owned(child, uid)]
+        foreign = [child for child in named if not is_marked(child, uid)]
         return Observed(
             job=job,
             config=_own(configs.get(config), uid),
@@ -93,7 +93,20 @@ class Observer:
                 resource, metadata["namespace"], labels=f"{JOB_UID_LABEL}={metadata['uid']}"
             )
             self._cache.adopt(resource, listing, namespace=metadata["namespace"], job_uid=metadata["uid"])
-        return self.observe(job, observed.strangers)
+        found = self.observe(job, observed.strangers)
+        return found if found.shards_job is not None else await self._unlabelled(found)
+
+    async def _unlabelled(self, observed: Observed) -> Observed:
+        """Looks by its name for a Job of the shards that no list by label has."""
+        try:
+            job = await self._client.get(
+                JOBS, observed.job["metadata"]["namespace"], shards_name(observed.job)
+            )
+        except NotFoundError:
+            return observed
+        if is_marked(job, observed.job["metadata"]["uid"]):
+            return replace(observed, shards_job=job)  # its label has just been put back
+        return replace(observed, strangers=(*observed.strangers, job))
 
     async def _stored(self, job: Manifest) -> Manifest | None:
         """Gives the job as it is stored now; None if it is gone."""
@@ -141,12 +154,8 @@ def _by_name(manifests: tuple[Manifest, ...]) -> dict[str, Manifest]:
     return {manifest["metadata"]["name"]: manifest for manifest in manifests}
 
 
-def _is_owned(child: Manifest, job_uid: str) -> bool:
-    return any(owner["uid"] == job_uid for owner in child["metadata"].get("ownerReferences", ()))
-
-
 def _own(child: Manifest | None, job_uid: str) -> Manifest | None:
-    return child if child is not None and _is_owned(child, job_uid) else None
+    return child if child is not None and is_marked(child, job_uid) else None
 
 
 def _is_pod_of(pod: Manifest, names: set[str]) -> bool:

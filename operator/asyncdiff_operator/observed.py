@@ -53,7 +53,7 @@ class Observed:
     pods: tuple[Manifest, ...] = ()
     """Pods of both Jobs, in order of their names."""
     strangers: tuple[Manifest, ...] = ()
-    """Objects that have a name of a child and belong to someone else."""
+    """Objects that have a name of a child and are not marked as the job's, by owner reference and by label."""
     reports: Mapping[str, Report] = field(default_factory=dict)
     """The last report of each running pod that answered, by the pod's uid."""
     reachable: bool | None = None

@@ -15,6 +15,7 @@ from asyncdiff_operator.errors import NotFoundError, OperatorError, RefusedError
 from asyncdiff_operator.events import EventRecorder
 from asyncdiff_operator.intent import Operation, Plan
 from asyncdiff_operator.logs import job_logger
+from asyncdiff_operator.names import is_marked
 from asyncdiff_operator.observe import JobGoneError, Observer
 from asyncdiff_operator.observed import Manifest, Observed
 from asyncdiff_operator.polling import Poller
@@ -156,7 +157,7 @@ class Reconciler:
                 found = await self._parts.client.get(resource, metadata["namespace"], metadata["name"])
             except NotFoundError:
                 continue
-            if found["metadata"]["uid"] == metadata["uid"]:
+            if found["metadata"]["uid"] == metadata["uid"] and not is_marked(found, job_uid):
                 still.append(found)
         self._strangers[job_uid] = tuple(still)
         if not still:

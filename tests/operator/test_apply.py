@@ -56,7 +56,7 @@ def test_a_stranger_of_a_childs_name_is_named_and_left_alone(cluster: Cluster, j
         stranger = child(job, mine="yes")
         del stranger["metadata"]["ownerReferences"]
         stored = await client.create(stranger)
-        with pytest.raises(NameTakenError, match="does not belong to the job") as taken:
+        with pytest.raises(NameTakenError, match="is not marked as the job's") as taken:
             await Applier(client, Cache()).apply([Create(manifest=child(job))], job_logger(LOG, job))
         assert taken.value.stranger["metadata"]["uid"] == stored["metadata"]["uid"]
         assert cluster.api.get(stored) == stored

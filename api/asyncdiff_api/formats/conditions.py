@@ -27,6 +27,7 @@ class Reason(StrEnum):
     WAITING_FOR_PODS = "WaitingForPods"
     WAITING_FOR_QUEUE = "WaitingForQueue"
     PODS_RUNNING = "PodsRunning"
+    PODS_REPLACED = "PodsReplaced"
     LOADING = "Loading"
     COMPILING = "Compiling"
     GENERATING = "Generating"
@@ -37,6 +38,7 @@ class Reason(StrEnum):
     DONE_WITH_FAILED_ITEMS = "DoneWithFailedItems"
     SUSPENDED_BY_USER = "SuspendedByUser"
     SUSPENDED_BY_QUEUE = "SuspendedByQueue"
+    SUSPENDED_BY_OTHERS = "SuspendedByOthers"
     NOT_SUSPENDED = "NotSuspended"
     ANOTHER_JOB = "AnotherJob"
     WORKLIST_CHANGED = "WorklistChanged"
@@ -62,6 +64,7 @@ class Reason(StrEnum):
     ACTIVE_DEADLINE_EXCEEDED = "ActiveDeadlineExceeded"
     FINISH_FAILED = "FinishFailed"
     CHILD_DELETED = "ChildDeleted"
+    CHILD_DISOWNED = "ChildDisowned"
     NAME_TAKEN = "NameTaken"
     HEALTHY = "Healthy"
     PODS_PENDING = "PodsPending"
@@ -100,12 +103,12 @@ def _text(types: tuple[ConditionType, ...], cause: str, remedy: str = _NOTHING) 
 _BEFORE_WORK: dict[Reason, ReasonText] = {
     Reason.VALID: _text((_ACCEPTED,), "The job passed every check that needs no GPU."),
     Reason.INVALID_JOB: _text(
-        (_ACCEPTED, _FAILED, _STALLED),
+        (_FAILED,),
         "A field has a value that the rules refuse; the message names field and rule.",
         "Correct the field and create the job again: most fields cannot change once the job exists.",
     ),
     Reason.UNKNOWN_OPTION: _text(
-        (_ACCEPTED, _FAILED),
+        (_FAILED,),
         "generate.options or a worklist line names an option that the pipeline's call does not have.",
         "Use the name that the message suggests, or remove the option.",
     ),
@@ -125,12 +128,12 @@ _BEFORE_WORK: dict[Reason, ReasonText] = {
         "Create it; the job goes on by itself.",
     ),
     Reason.SECRET_MISSING: _text(
-        (_ACCEPTED, _DEGRADED, _FAILED),
+        (_DEGRADED, _FAILED),
         "A Secret that the job names, or a key in it, does not exist in the job's namespace.",
         "Create it; a job that waits goes on by itself.",
     ),
     Reason.SERVICE_ACCOUNT_MISSING: _text(
-        (_ACCEPTED, _DEGRADED),
+        (_DEGRADED,),
         "pod.serviceAccountName names a service account that does not exist in the job's namespace.",
         "Create it; the job goes on by itself.",
     ),
@@ -145,6 +148,9 @@ _BEFORE_WORK: dict[Reason, ReasonText] = {
         "Look at the Workload's conditions (`kubectl get workloads`).",
     ),
     Reason.PODS_RUNNING: _text((_STARTED, _PROGRESSING), "Pods run."),
+    Reason.PODS_REPLACED: _text(
+        (_PROGRESSING,), "No pod runs at the moment: those that ran have ended, and others come for them."
+    ),
     Reason.START_DEADLINE_EXCEEDED: _text(
         (_FAILED,),
         "No pod started within run.startDeadlineSeconds; the message gives the pods' own reason.",
@@ -177,6 +183,12 @@ _AT_WORK: dict[Reason, ReasonText] = {
         (_SUSPENDED, _PROGRESSING),
         "The queue has not admitted the job, or took its quota back.",
         "Look at the Workload's conditions (`kubectl get workloads`).",
+    ),
+    Reason.SUSPENDED_BY_OTHERS: _text(
+        (_STARTED, _SUSPENDED, _PROGRESSING, _DEGRADED),
+        "Something else keeps the job's Job suspended, whenever the operator resumes it.",
+        "If it is Kueue, which may manage every Job, name a queue in run.queueName or exempt the namespace. "
+        "Once nothing suspends the Job any more, set run.suspend to true and to false again.",
     ),
     Reason.NOT_SUSPENDED: _text((_SUSPENDED,), "The job may run."),
     Reason.HEALTHY: _text((_DEGRADED,), "Nothing hinders the job."),
@@ -251,7 +263,8 @@ _ENDS: dict[Reason, ReasonText] = {
     Reason.TOO_MANY_FAILED_ITEMS: _text(
         (_FAILED,),
         "More items failed or were rejected than acceptance.maxFailedItems.",
-        "Look at rejected/ and at the manifest; raise maxFailedItems if the rest is good enough.",
+        "Look at rejected/ and at the manifest; if the rest is good enough, create the job again with a greater "
+        "maxFailedItems: it resumes.",
     ),
     Reason.INPUT_REFUSED: _text(
         (_FAILED,),
@@ -328,6 +341,11 @@ _ENDS: dict[Reason, ReasonText] = {
         (_FAILED,),
         "The Job that the operator had created for the shards was deleted by someone else.",
         "Create the AsyncDiffJob again: it resumes.",
+    ),
+    Reason.CHILD_DISOWNED: _text(
+        (_ACCEPTED, _DEGRADED, _STALLED),
+        "A Job or ConfigMap of the job has lost the label or the owner reference that marks it.",
+        "Put it back: the operator touches nothing without it, and the job goes on by itself.",
     ),
     Reason.NAME_TAKEN: _text(
         (_ACCEPTED, _DEGRADED, _STALLED),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from asyncdiff_api.formats.conditions import Reason
 from asyncdiff_api.job import AsyncDiffJob
 
+from asyncdiff_operator.names import JOB_UID_LABEL
 from asyncdiff_operator.observed import Manifest, Question
 from asyncdiff_operator.settings import Defaults
 from asyncdiff_operator.situation import Situation
@@ -35,12 +36,12 @@ def forbidden(job: AsyncDiffJob, defaults: Defaults) -> Finding | None:
 
 
 def taken(situation: Situation) -> Finding | None:
-    """Finds an object of a stranger where a child should be made."""
-    strangers = [*map(_describe, situation.observed.strangers)]
-    if not strangers:
+    """Finds an object where a child should be that is a stranger's, or that somebody has taken the job's marks off."""
+    found = [*dict.fromkeys(_why_foreign(each, situation.manifest) for each in situation.observed.strangers)]
+    if not found:
         return None
-    verb = "exists and belongs" if len(strangers) == 1 else "exist and belong"
-    return Finding(Reason.NAME_TAKEN, f"{' and '.join(strangers)} {verb} to someone else")
+    reasons, said = [reason for reason, _ in found], "; ".join(detail for _, detail in found)
+    return Finding(Reason.NAME_TAKEN if Reason.NAME_TAKEN in reasons else Reason.CHILD_DISOWNED, said)
 
 
 def needs_worklist(job: AsyncDiffJob) -> bool:
@@ -68,5 +69,13 @@ def _secrets(job: AsyncDiffJob) -> Iterator[tuple[str, str]]:
             yield f"pod.env {variable.name}", variable.value_from.secret_key_ref.name
 
 
-def _describe(manifest: Manifest) -> str:
-    return f"{manifest['kind']} {manifest['metadata']['name']}"
+def _why_foreign(child: Manifest, job: Manifest) -> tuple[Reason, str]:
+    """Tells an object of somebody else from one of the job's own that has lost one of its two marks."""
+    metadata, uid = child["metadata"], job["metadata"]["uid"]
+    name = f"{child['kind']} {metadata['name']}"
+    if any(owner["uid"] == uid for owner in metadata.get("ownerReferences", ())):
+        return Reason.CHILD_DISOWNED, f"{name} has lost the label {JOB_UID_LABEL}={uid}"
+    if (metadata.get("labels") or {}).get(JOB_UID_LABEL) == uid:
+        owner = f"{job['kind']} {job['metadata']['name']} with the uid {uid}"
+        return Reason.CHILD_DISOWNED, f"{name} has no owner reference to the {owner}"
+    return Reason.NAME_TAKEN, f"{name} exists and belongs to someone else"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from asyncdiff_api.formats.conditions import Reason
 from asyncdiff_api.formats.result import Result
@@ -19,6 +19,13 @@ from asyncdiff_operator.decisions.failure import (
     told_at_end,
 )
 from asyncdiff_operator.decisions.stuck_pods import force_deletions, seconds_to_force, stuck
+from asyncdiff_operator.decisions.suspension import (
+    detail_of,
+    kept_down,
+    resume_notes,
+    suspended_stand,
+    who_suspends,
+)
 from asyncdiff_operator.decisions.trouble import degraded, pods_that_wait
 from asyncdiff_operator.intent import Create, Patch
 from asyncdiff_operator.names import STOP_MESSAGE_ANNOTATION, STOP_REASON_ANNOTATION, finish_name
@@ -75,7 +82,7 @@ def _begin(situation: Situation) -> Decision:
     if failure is not None and not _worth_merging(situation, failure):
         return end_badly(situation, failure)
     if situation.job.spec.run.suspend:
-        return Decision(stands=_paused())
+        return Decision(stands=_paused(Reason.SUSPENDED_BY_USER, shards))
     orders, config = _orders(situation, shards)
     manifest = finish_job(
         situation.manifest,
@@ -129,24 +136,33 @@ def _recorded(job: ChildJob) -> Finding | None:
 
 def _work(situation: Situation, job: ChildJob) -> Decision:
     """The finish step is under way: as with the shards, pods may wait, or hang on a dead node."""
-    suspend = situation.job.spec.run.suspend
-    wrong = suspend != job.suspended and not job.queued
-    changes = (Patch(target=job.manifest, changes={"spec": {"suspend": suspend}}),) if wrong else ()
-    if suspend:
-        return Decision(operations=changes, stands=_paused())
+    who = who_suspends(situation, job, queued=job.queued)
+    changes = _suspension(who, job)
+    if who is not None:
+        return Decision(operations=changes, stands=_paused(who, job))
     if job.going:
         return Decision(stands=_finishing(situation, ()))  # made again once it is gone
     waiting = pods_that_wait(situation, job, situation.finish_pods)
     if waiting.questions:
         return ask(*waiting.questions)
     troubles = (*stuck(situation, situation.finish_pods), *waiting.findings)
+    pods = (*situation.finish_pods, *situation.shard_pods)
     return Decision(
-        operations=(*changes, *force_deletions(situation, situation.finish_pods)),
+        operations=(*changes, *force_deletions(situation, pods)),
         stands=_finishing(situation, troubles),
         look_again_after_seconds=earliest(
             waiting.look_again_after_seconds, seconds_to_force(situation, situation.finish_pods)
         ),
     )
+
+
+def _suspension(who: Reason | None, job: ChildJob) -> tuple[Patch, ...]:
+    """Suspends or resumes the finish step with its job."""
+    suspend, notes = who is not None, resume_notes(who, job)
+    changes: dict[str, Any] = {"metadata": {"annotations": notes}} if notes else {}
+    if suspend != job.suspended:
+        changes["spec"] = {"suspend": suspend}
+    return (Patch(target=job.manifest, changes=changes),) if changes else ()
 
 
 def _conclude(situation: Situation, failure: Finding | None, result: Result | None) -> Decision:
@@ -205,9 +221,9 @@ def _finishing(situation: Situation, troubles: tuple[Finding, ...]) -> Stands:
     }
 
 
-def _paused() -> Stands:
+def _paused(who: Reason, job: ChildJob) -> Stands:
     return {
-        ConditionType.PROGRESSING: no(Reason.SUSPENDED_BY_USER),
-        ConditionType.SUSPENDED: yes(Reason.SUSPENDED_BY_USER),
-        ConditionType.DEGRADED: no(Reason.HEALTHY),
+        ConditionType.PROGRESSING: no(who, detail_of(who, job)),
+        ConditionType.SUSPENDED: suspended_stand(who, job),
+        ConditionType.DEGRADED: degraded(kept_down(who, job)),
     }

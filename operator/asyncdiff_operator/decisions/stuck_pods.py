@@ -35,11 +35,16 @@ def stuck(situation: Situation, pods: Iterable[ChildPod]) -> Iterator[Finding]:
 
 
 def force_deletions(situation: Situation, pods: Iterable[ChildPod]) -> tuple[Delete, ...]:
-    """Gives the removal of pods for which run.forceDeleteAfterSeconds is over."""
+    """Gives the removal of pods for which run.forceDeleteAfterSeconds is over.
+
+    A pod that was given up counts as ended from then on, so its shard goes on, and is there until it is removed.
+    """
     limit = situation.job.spec.run.force_delete_after_seconds
     if limit is None:
         return ()
-    due = (pod for pod, seconds in _overdue(situation, pods) if seconds >= limit)
+    known = tuple(pods)
+    due = [pod for pod, seconds in _overdue(situation, known) if seconds >= limit]
+    due += [pod for pod in known if pod.given_up]
     return tuple(Delete(target=pod.manifest, force=True) for pod in due)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from asyncdiff_api.formats.conditions import Reason
 
 from asyncdiff_operator.decisions.failure import failed_pods, told_at_end
-from asyncdiff_operator.decisions.waiting import told_by_events, told_by_pods, waiting_pods
+from asyncdiff_operator.decisions.waiting import missing_object, told_by_events, told_by_pods, waiting_pods
 from asyncdiff_operator.observed import Question, Report
 from asyncdiff_operator.reading.indexes import name_shards
 from asyncdiff_operator.reading.jobs import ChildJob
@@ -35,13 +35,15 @@ class Waiting:
 
     detail: str = ""
     """A sentence; empty if nothing has waited for long."""
+    reason: Reason = Reason.PODS_PENDING
+    """What is missing, where the words of Kubernetes name it."""
     questions: frozenset[Question] = frozenset()
     look_again_after_seconds: float | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The same as a trouble of a job that has started."""
-        return (Finding(Reason.PODS_PENDING, self.detail),) if self.detail else ()
+        """The same as a trouble; where nothing is missing it is one only to a job that has started."""
+        return (Finding(self.reason, self.detail),) if self.detail else ()
 
 
 def pods_that_wait(situation: Situation, job: ChildJob, pods: Iterable[ChildPod]) -> Waiting:
@@ -65,6 +67,7 @@ def pods_that_wait(situation: Situation, job: ChildJob, pods: Iterable[ChildPod]
     told = f": {why}" if why else ", and nothing says why"
     return Waiting(
         detail=f"{who} been awaited for more than {duration(wait)}{told}",
+        reason=missing_object(why) or Reason.PODS_PENDING,
         look_again_after_seconds=situation.defaults.look_again_seconds,
     )
 

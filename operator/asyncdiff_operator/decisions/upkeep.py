@@ -1,6 +1,7 @@
 """The few fields of a Job that change while it runs: how many pods at once, whether any, and for how long.
 
-What someone else changes is put back, but for what is a queue's. The template never changes.
+What someone else changes is put back, but for what is a queue's and for a suspension that comes back each time.
+The template never changes.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from asyncdiff_operator.decisions.suspension import resume_notes, who_suspends
 from asyncdiff_operator.intent import Patch
 from asyncdiff_operator.names import (
     ACTIVE_SECONDS_ANNOTATION,
@@ -23,7 +25,8 @@ from asyncdiff_operator.status.findings import Finding, sentence
 def upkeep(situation: Situation, job: ChildJob) -> tuple[Patch, ...]:
     """Gives the patch that makes the Job of the shards what the spec asks for now."""
     changes: dict[str, Any] = {}
-    suspend = job.suspended if situation.queued else situation.job.spec.run.suspend
+    who = who_suspends(situation, job, queued=situation.queued)
+    suspend = who is not None
     used = _seconds_used(situation, job, suspend=suspend)
     if suspend != job.suspended:
         changes["suspend"] = suspend
@@ -34,12 +37,13 @@ def upkeep(situation: Situation, job: ChildJob) -> tuple[Patch, ...]:
     left = None if limit is None else max(limit - used, 1)
     if job.spec.get("activeDeadlineSeconds") != left:
         changes["activeDeadlineSeconds"] = left
-    if not changes:
-        return ()
-    noted = (
-        {"metadata": {"annotations": {ACTIVE_SECONDS_ANNOTATION: str(used)}}} if used != _noted(job) else {}
-    )
-    return (Patch(target=job.manifest, changes={**noted, "spec": changes}),)
+    notes = {
+        **resume_notes(who, job),
+        **({ACTIVE_SECONDS_ANNOTATION: str(used)} if used != _noted(job) else {}),
+    }
+    parts = {"metadata": {"annotations": notes} if notes else {}, "spec": changes}
+    wanted = {name: part for name, part in parts.items() if part}
+    return (Patch(target=job.manifest, changes=wanted),) if wanted else ()
 
 
 def stop(job: ChildJob, finding: Finding) -> Patch:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from asyncdiff_api.formats.conditions import Reason
+
 from asyncdiff_operator.observed import Question
 from asyncdiff_operator.reading.jobs import ChildJob
 from asyncdiff_operator.reading.pods import ChildPod
@@ -14,6 +16,12 @@ from asyncdiff_operator.situation import Situation
 _ORDINARY: Final = ("", "PodInitializing", "ContainerCreating")
 """What a container waits for in every pod that starts."""
 _PULL: Final = re.compile(r"^(ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull)$")
+_MISSING: Final = re.compile(r'\b(serviceaccount|secret|configmap) "[^"]*" not found')
+_OF_KIND: Final = {
+    "serviceaccount": Reason.SERVICE_ACCOUNT_MISSING,
+    "secret": Reason.SECRET_MISSING,
+    "configmap": Reason.CONFIG_MAP_MISSING,
+}
 _BACK_OFF: Final = re.compile(r"^Back-off pulling image .*?: ErrImagePull: ", re.DOTALL)
 
 
@@ -25,6 +33,12 @@ def waiting_pods(pods: Iterable[ChildPod]) -> tuple[ChildPod, ...]:
 def told_by_pods(pods: Iterable[ChildPod]) -> str:
     """Gives what the first pod that says why it waits has to say; empty if none does."""
     return next(_told(pods), "")
+
+
+def missing_object(told: str) -> Reason | None:
+    """Gives the reason for what Kubernetes says it has not found; None if it says no such thing."""
+    found = _MISSING.search(told)
+    return None if found is None else _OF_KIND[found[1]]
 
 
 def told_by_events(situation: Situation, job: ChildJob, pods: Iterable[ChildPod]) -> str:

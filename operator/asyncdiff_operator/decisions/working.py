@@ -10,6 +10,7 @@ from asyncdiff_operator.decisions.decision import Decision, ask, earliest
 from asyncdiff_operator.decisions.drains import drained_too_often
 from asyncdiff_operator.decisions.start_deadline import end_without_start, seconds_to_start
 from asyncdiff_operator.decisions.stuck_pods import force_deletions, seconds_to_force, stuck
+from asyncdiff_operator.decisions.suspension import detail_of, kept_down, suspended_stand, who_suspends
 from asyncdiff_operator.decisions.trouble import (
     Waiting,
     clamped_pods,
@@ -32,7 +33,7 @@ def work(situation: Situation, job: ChildJob) -> Decision:
     """Keeps the Job of the shards as the spec wants it, and says how it goes."""
     if (ended := end_without_start(situation, job)) is not None:
         return ended
-    paused = is_paused(situation, job)
+    paused = who_suspends(situation, job, queued=situation.queued) is not None
     waiting = Waiting() if paused else pods_that_wait(situation, job, situation.shard_pods)
     if waiting.questions:
         return ask(*waiting.questions)
@@ -50,11 +51,6 @@ def work(situation: Situation, job: ChildJob) -> Decision:
     )
 
 
-def is_paused(situation: Situation, job: ChildJob) -> bool:
-    """Whether the job is to have no pods: a queue says so on the Job, a person in the spec."""
-    return job.suspended if situation.queued else situation.job.spec.run.suspend
-
-
 def _operations(situation: Situation, job: ChildJob) -> tuple[Operation, ...]:
     forced = force_deletions(situation, situation.shard_pods)
     if job.annotation(STOP_REASON_ANNOTATION):
@@ -68,44 +64,48 @@ def _operations(situation: Situation, job: ChildJob) -> tuple[Operation, ...]:
 
 
 def _stands(situation: Situation, job: ChildJob, waiting: Waiting) -> Stands:
-    paused = is_paused(situation, job)
-    pause = Reason.SUSPENDED_BY_QUEUE if situation.queued else Reason.SUSPENDED_BY_USER
+    who = who_suspends(situation, job, queued=situation.queued)
     troubles = (
+        *kept_down(who, job),
         *stuck(situation, situation.shard_pods),
         *failing_shards(situation, job),
         *idle_pods(situation),
-        *(waiting.findings if situation.has_started else ()),
+        *(waiting.findings if situation.has_started or waiting.reason is not Reason.PODS_PENDING else ()),
         *silent_pods(situation),
         *clamped_pods(situation, job),
     )
     return {
         ConditionType.ACCEPTED: yes(Reason.VALID),
-        ConditionType.STARTED: _started(situation, waiting, paused=paused),
-        ConditionType.PROGRESSING: _paused(situation, pause) if paused else _progressing(situation, waiting),
-        ConditionType.SUSPENDED: yes(pause) if paused else no(Reason.NOT_SUSPENDED),
+        ConditionType.STARTED: _started(situation, job, waiting, who),
+        ConditionType.PROGRESSING: _progressing(situation, job, waiting)
+        if who is None
+        else _paused(situation, job, who),
+        ConditionType.SUSPENDED: suspended_stand(who, job),
         ConditionType.DEGRADED: degraded(troubles),
         ConditionType.RECONCILING: no(Reason.UP_TO_DATE),
         ConditionType.STALLED: no(Reason.UP_TO_DATE),
     }
 
 
-def _started(situation: Situation, waiting: Waiting, *, paused: bool) -> Stand:
+def _started(situation: Situation, job: ChildJob, waiting: Waiting, who: Reason | None) -> Stand:
     if situation.has_started:
         return yes(Reason.PODS_RUNNING, "Pods of the job have started")
-    if situation.queued and paused:
+    if who is Reason.SUSPENDED_BY_QUEUE:
         return no(Reason.WAITING_FOR_QUEUE)
+    if who is Reason.SUSPENDED_BY_OTHERS:
+        return no(who, detail_of(who, job))
     return no(Reason.WAITING_FOR_PODS, waiting.detail)
 
 
-def _paused(situation: Situation, pause: Reason) -> Stand:
+def _paused(situation: Situation, job: ChildJob, who: Reason) -> Stand:
     draining = any(pod.running for pod in situation.shard_pods)
-    return yes(Reason.DRAINING) if draining else no(pause)
+    return yes(Reason.DRAINING) if draining else no(who, detail_of(who, job))
 
 
-def _progressing(situation: Situation, waiting: Waiting) -> Stand:
+def _progressing(situation: Situation, job: ChildJob, waiting: Waiting) -> Stand:
     running = [pod for pod in situation.shard_pods if pod.running]
     if not running:
-        return no(Reason.WAITING_FOR_PODS, waiting.detail)
+        return _between_pods(situation, job, waiting)
     if all(pod.to_be_gone_at is not None for pod in running):
         return yes(Reason.DRAINING)
     phases = {report.progress.phase for report in situation.fresh_reports.values()}
@@ -115,6 +115,16 @@ def _progressing(situation: Situation, waiting: Waiting) -> Stand:
     if not phases and situation.observed.reachable is False and any(pod.answers for pod in running):
         return unknown(Reason.PROGRESS_UNKNOWN)
     return yes(Reason.PODS_RUNNING)
+
+
+def _between_pods(situation: Situation, job: ChildJob, waiting: Waiting) -> Stand:
+    """No pod runs: before the first, after the last, or while one takes another's place."""
+    if not situation.has_started:
+        return no(Reason.WAITING_FOR_PODS, waiting.detail)
+    done = {pod.shard for pod in situation.shard_pods if pod.phase == "Succeeded"}
+    if len(done | job.completed | job.failed) >= job.shards:
+        return yes(Reason.FINISHING)
+    return yes(Reason.DRAINING) if job.ending else no(Reason.PODS_REPLACED, waiting.detail)
 
 
 def _pods_to_ask(situation: Situation) -> tuple[Manifest, ...]:

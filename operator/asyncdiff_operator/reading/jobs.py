@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from asyncdiff_operator.names import QUEUE_LABEL
+from asyncdiff_operator.names import QUEUE_LABEL, RESUMES_ANNOTATION
 from asyncdiff_operator.observed import Manifest
 from asyncdiff_operator.reading.indexes import read_indexes
 from asyncdiff_operator.reading.times import read_time
@@ -44,6 +44,12 @@ class ChildJob:
     def queued(self) -> bool:
         """Whether a queue decides when it runs; Kueue may have given it one by itself."""
         return QUEUE_LABEL in (self.manifest["metadata"].get("labels") or {})
+
+    @property
+    def resumes(self) -> int:
+        """How often the operator has resumed it since a person last suspended it."""
+        text = self.annotation(RESUMES_ANNOTATION)
+        return int(text) if text.isdecimal() else 0
 
     @property
     def shards(self) -> int:
@@ -89,6 +95,11 @@ class ChildJob:
     def failure(self) -> Manifest | None:
         """The condition with which it has ended badly, once all its pods are gone."""
         return self._condition("Failed")
+
+    @property
+    def ending(self) -> bool:
+        """Whether its end is decided and its pods are asked to go."""
+        return self._condition("FailureTarget") is not None
 
     @property
     def ended(self) -> bool:

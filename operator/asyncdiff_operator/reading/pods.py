@@ -12,7 +12,7 @@ from asyncdiff_api.formats.errors import ContractError
 from asyncdiff_api.formats.result import Result
 
 from asyncdiff_operator.children.failure_policy import DISRUPTION
-from asyncdiff_operator.names import DRAINS_ANNOTATION, INDEX_ANNOTATION, STEP_LABEL, Step
+from asyncdiff_operator.names import DRAINS_ANNOTATION, GIVEN_UP, INDEX_ANNOTATION, STEP_LABEL, Step
 from asyncdiff_operator.observed import Manifest
 from asyncdiff_operator.reading.times import read_time
 
@@ -112,6 +112,12 @@ class ChildPod:
     def disrupted(self) -> bool:
         """Whether Kubernetes took it away: an eviction, a preemption, a node that went."""
         return self.condition(DISRUPTION, "True") is not None
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the operator has marked it as failed, in order to remove it."""
+        disruption = self.condition(DISRUPTION, "True") or {}
+        return self.phase == "Failed" and disruption.get("reason") == GIVEN_UP
 
     @property
     def exit_code(self) -> int | None:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from asyncdiff_api.status import ConditionType, Phase
+from asyncdiff_operator.names import JOB_UID_LABEL
 from asyncdiff_operator.observed import Question
 from asyncdiff_operator.plan import plan
 from asyncdiff_operator.settings import AllowList
 from support.children import (
     DEFAULTS,
     START,
+    UID,
     after,
     begun,
     carry_out,
@@ -137,6 +139,42 @@ def test_a_stranger_with_the_name_of_the_finish_step_holds_up_an_old_job_and_is_
     stranger = {"kind": "Job", "metadata": {"name": "posters-0f1e2d3c-finish", "uid": "x"}}
     status = look(observe(job, done, strangers=(stranger,)))
     assert conditions_of(status)["Degraded"] == ("True", "NameTaken")
+
+
+OWNER = {"apiVersion": "asyncdiff.dev/v1alpha1", "kind": "AsyncDiffJob", "name": "posters", "uid": UID}
+
+
+@pytest.mark.parametrize(
+    ("marks", "reason", "words"),
+    [
+        ({"ownerReferences": [OWNER]}, "ChildDisowned", f"has lost the label asyncdiff.dev/job-uid={UID}"),
+        (
+            {"labels": {JOB_UID_LABEL: UID}},
+            "ChildDisowned",
+            "has no owner reference to the AsyncDiffJob posters",
+        ),
+        ({}, "NameTaken", "exists and belongs to someone else"),
+    ],
+    ids=["without its label", "without its owner", "without both"],
+)
+def test_a_job_of_the_shards_that_lost_its_marks_is_told_and_does_not_end_the_job(
+    marks: dict[str, Any], reason: str, words: str
+) -> None:
+    job = stored()
+    running = settle(observe(begun(job), config(job), shards(job), pod(job, 0)), START)
+    lost = {**shards(job), "metadata": {"name": "posters-0f1e2d3c", "uid": "uid-shards", **marks}}
+    observed = replace(running, shards_job=None, strangers=(lost,), answers={Question.CHILDREN: True})
+    assert plan(observed, DEFAULTS, after(minutes=1)).operations == ()
+    status = look(observed, after(minutes=1))
+    assert status.phase is Phase.RUNNING
+    assert conditions_of(status)["Degraded"] == ("True", reason)
+    assert f"Job posters-0f1e2d3c {words}" in message_of(status, ConditionType.DEGRADED)
+
+
+def test_a_stranger_of_another_name_does_not_hide_that_the_job_of_the_shards_is_gone() -> None:
+    stranger = {"kind": "ConfigMap", "metadata": {"name": "posters-0f1e2d3c", "uid": "x"}}
+    gone = observe(begun(stored()), strangers=(stranger,), answers={Question.CHILDREN: True})
+    assert conditions_of(look(gone))["Failed"] == ("True", "ChildDeleted")
 
 
 def test_what_the_api_server_refuses_is_told_in_its_words_and_tried_again() -> None:

@@ -22,6 +22,7 @@ from support.children import (
     conditions_of,
     config,
     counts,
+    ended,
     look,
     message_of,
     observe,
@@ -232,6 +233,41 @@ def test_a_stuck_pod_is_removed_by_force_only_when_a_person_asked_for_it_and_the
     assert forced or wanted.look_again_after_seconds == 1
 
 
+def test_a_pod_that_was_given_up_is_removed_though_its_removal_was_refused_at_first() -> None:
+    opted = stored({"spec.run": {"forceDeleteAfterSeconds": 300}})
+    given_up = pod(JOB, 0, "running", phase="Failed", going=START)
+    disruption = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByAsyncDiffOperator"}
+    given_up["status"]["conditions"] = [disruption]
+    (again,) = plan(running(given_up, job=opted), DEFAULTS, after(seconds=301)).operations
+    assert again == Delete(target=given_up, force=True)
+    ordinary = pod(JOB, 0, "failed", going=START, disrupted=True)
+    assert plan(running(ordinary, job=opted), DEFAULTS, after(seconds=301)).operations == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            'FailedCreate: error looking up service account team/a: serviceaccount "a" not found',
+            "ServiceAccountMissing",
+        ),
+        ('FailedMount: MountVolume.SetUp failed for volume "k" : secret "keys" not found', "SecretMissing"),
+        (
+            'FailedMount: MountVolume.SetUp failed for volume "k" : configmap "ca" not found',
+            "ConfigMapMissing",
+        ),
+    ],
+)
+def test_what_kubernetes_has_not_found_is_the_reason_before_the_first_pod_runs(
+    said: str, reason: str
+) -> None:
+    answers = {Question.POD_EVENTS: {"uid-shards": (said,)}}
+    observed = observe(begun(JOB), config(JOB), shards(JOB), answers=answers)
+    status = look(observed, after(seconds=61))
+    assert conditions_of(status)["Degraded"] == ("True", reason)
+    assert said in message_of(status, ConditionType.DEGRADED)
+
+
 def test_a_shard_that_is_drained_again_and_again_ends_the_job_with_its_reason() -> None:
     few = running(pod(JOB, 0, drains=100), pod(JOB, 1))
     assert plan(few, DEFAULTS, after(minutes=2)).operations == ()
@@ -263,6 +299,37 @@ def test_progress_is_that_of_the_pod_which_is_furthest(phases: tuple[str, ...], 
     reports = {uid_of(each): report(counts(), phase=phase) for each, phase in zip(pods, phases, strict=False)}
     status = look(running(*pods, reports=reports), after(minutes=1))
     assert conditions_of(status)["Progressing"] == ("True", reason)
+
+
+@pytest.mark.parametrize(
+    ("pods", "job_says", "stand"),
+    [
+        (
+            (pod(JOB, 0, "failed"), pod(JOB, 0, "waiting", name="b", created=after(minutes=2))),
+            {},
+            ("False", "PodsReplaced"),
+        ),
+        ((), {"completedIndexes": "0-2"}, ("False", "PodsReplaced")),
+        ((pod(JOB, 3, "done"),), {"completedIndexes": "0-2"}, ("True", "Finishing")),
+        ((), {"completedIndexes": "0-2", "failedIndexes": "3"}, ("True", "Finishing")),
+        ((), {"conditions": ended("FailureTarget")}, ("True", "Draining")),
+    ],
+    ids=[
+        "one takes another's place",
+        "the next is not there yet",
+        "the last is done",
+        "all ended",
+        "told to go",
+    ],
+)
+def test_a_job_that_has_started_never_waits_for_its_first_pod_again(
+    pods: tuple[Document, ...], job_says: Document, stand: tuple[str, str]
+) -> None:
+    started = settle(running(pod(JOB, 0)), after(minutes=1))
+    later = replace(started, pods=pods, shards_job=shards(JOB, **job_says))
+    assert conditions_of(look(later, after(minutes=2)))["Progressing"] == stand
+    alone = replace(later, pods=(*pods, pod(JOB, 2, name="c")))
+    assert conditions_of(look(alone, after(minutes=2)))["Progressing"] == ("True", "PodsRunning")
 
 
 def test_without_any_answer_nobody_can_tell_how_it_goes() -> None:

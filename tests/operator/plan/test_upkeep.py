@@ -19,7 +19,10 @@ from support.children import (
     changed,
     conditions_of,
     config,
+    ended,
+    finishing,
     look,
+    merged,
     message_of,
     observe,
     pod,
@@ -62,7 +65,8 @@ def test_what_someone_changes_about_the_job_is_put_back(field: str, value: objec
     child = shards(job)
     wanted = child["spec"][field]
     child["spec"][field] = value
-    assert patches(job, child, pod(job, 0)) == [{"spec": {field: wanted}}]
+    (change,) = patches(job, child, pod(job, 0))
+    assert change["spec"] == {field: wanted}
 
 
 def test_a_template_that_someone_changed_or_another_default_image_is_left_as_it_is() -> None:
@@ -154,6 +158,42 @@ def test_a_queue_that_kueue_gave_a_job_by_itself_is_left_to_it_as_well() -> None
     assert patches(job, child) == []
     status = look(observe(job, config(job), child), after(hours=1))
     assert conditions_of(status)["Suspended"] == ("True", "SuspendedByQueue")
+
+
+@pytest.mark.parametrize("finishes", [False, True], ids=["shards", "finish step"])
+def test_a_job_that_is_suspended_each_time_is_resumed_three_times_and_then_left_with_a_word(
+    finishes: bool,
+) -> None:
+    job = begun(stored())
+    done = shards(job, completedIndexes="0-3", conditions=ended("Complete"))
+    held = finishing(job) if finishes else shards(job)
+    children = (config(job), done) if finishes else (config(job),)
+
+    def suspended_again(child: Document) -> Document:
+        return {**child, "spec": {**child["spec"], "suspend": True}, "status": {}}
+
+    for time in range(1, 4):
+        observed = observe(job, *children, suspended_again(held))
+        (patch,) = plan(observed, DEFAULTS, after(minutes=time)).operations
+        assert isinstance(patch, Patch)
+        assert patch.changes["spec"] == {"suspend": False}
+        held = merged(patch.target, patch.changes)
+    observed = observe(job, *children, suspended_again(held))
+    wanted = plan(observed, DEFAULTS, after(hours=1))
+    assert wanted.operations == ()
+    status = look(observed, after(hours=1))
+    assert status.phase is Phase.SUSPENDED
+    for kind in ("Suspended", "Degraded"):
+        assert conditions_of(status)[kind] == ("True", "SuspendedByOthers")
+    assert "was resumed 3 times" in message_of(status, ConditionType.SUSPENDED)
+    assert ("Warning", "SuspendedByOthers") in [(each.type, each.reason) for each in wanted.events]
+
+    admitted = plan(observe(job, *children, held), DEFAULTS, after(hours=2))
+    assert admitted.operations == (), "whoever suspends it may let it go"
+    paused = changed(job, {"spec.run.suspend": True})
+    (reset,) = plan(observe(paused, *children, suspended_again(held)), DEFAULTS, after(hours=3)).operations
+    assert isinstance(reset, Patch)
+    assert reset.changes == {"metadata": {"annotations": {"asyncdiff.dev/resumes": None}}}
 
 
 def test_a_job_in_a_queue_waits_for_it_and_says_so_until_it_is_admitted() -> None:
