@@ -54,8 +54,8 @@ setup-control: $(CONTROL)/.stamp ## Make the environment of contract, operator a
 # that fail, the tests that need them say why.
 .PHONY: test-programs
 test-programs:
-	-@PYTHONPATH=tests $(PYTHON) -c 'from support.tools import COREDNS, HELM, KUBE, VERSITYGW, find_programs; \
-		[find_programs(module) for module in (KUBE, VERSITYGW, HELM, COREDNS)]'
+	-@PYTHONPATH=tests $(PYTHON) -c 'from support.tools import *; \
+		[find_programs(module) for module in (KUBE, VERSITYGW, HELM, COREDNS, PROMTOOL, KUBE_SCORE)]'
 
 # ── Tests ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -234,7 +234,11 @@ class Operator:
         self._metrics.queue_depth.set_function(self._queue.depth)
         self._metrics.queue_oldest_seconds.set_function(self._queue.oldest_seconds)
         self._metrics.leader.set_function(lambda: float(self._elector.leading))
-        self._metrics.registry.register(JobMetrics(self._cache.jobs().values))
+        self._metrics.registry.register(JobMetrics(self._jobs_to_count))
+
+    def _jobs_to_count(self) -> Iterable[Manifest]:
+        # Every replica knows the jobs. If each counted them, sums over replicas would count them twice.
+        return self._cache.jobs().values() if self._elector.leading else ()
 
     @asynccontextmanager
     async def _serving_pages(self) -> AsyncIterator[None]:

@@ -94,11 +94,18 @@ class JobMetrics(Collector):
                 items[namespace, state] += (status.get("items") or {}).get(state) or 0
             for activity, seconds in _gpu_seconds(status).items():
                 gpu_seconds[namespace, activity] += seconds or 0
-        yield _family("asyncdiff_jobs", "AsyncDiffJobs that exist, by phase.", "phase", phases)
-        yield _family("asyncdiff_items", "Items of the jobs that exist, by state.", "state", items)
+        yield _family(
+            "asyncdiff_jobs", "AsyncDiffJobs that exist, by phase. From the leader alone.", "phase", phases
+        )
+        yield _family(
+            "asyncdiff_items",
+            "Items of the jobs that exist, by state. From the leader alone.",
+            "state",
+            items,
+        )
         yield _family(
             "asyncdiff_gpu_seconds",
-            "Seconds of one GPU that the jobs that exist have used, by what for.",
+            "Seconds of one GPU that the jobs that exist have used, by what for. From the leader alone.",
             "activity",
             gpu_seconds,
         )

@@ -1,9 +1,11 @@
-"""Alerts and dashboard speak of metrics that exist, and every alert has a section in the runbook."""
+"""Alerts fire when they should, alerts and dashboard speak of metrics that exist, and the runbook has every alert."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,6 +15,7 @@ from support.helm import CHART
 
 FILES = CHART / "files"
 REPOSITORY = CHART.parents[1]
+WHEN_THEY_FIRE = Path(__file__).with_name("alerts.yaml")
 NAMES = re.compile(r"\basyncdiff_[a-z_]+")
 JOB = {
     "metadata": {"namespace": "team-a"},
@@ -36,6 +39,33 @@ def alerts() -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
+def expressions() -> list[str]:
+    """What the dashboard's panels ask, with a value for its variable."""
+    dashboard = json.loads((FILES / "dashboard.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    return [expression.replace("$namespace", "team-a") for expression in asked]
+
+
+def check(promtool: Path, *arguments: str | Path) -> None:
+    """Runs promtool, which must find nothing wrong."""
+    done = subprocess.run([promtool, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_fires_when_it_should_and_then_alone(promtool: Path) -> None:
+    check(promtool, "check", "rules", "--lint=all", "--lint-fatal", FILES / "alerts.yaml")
+    check(promtool, "test", "rules", WHEN_THEY_FIRE)
+    assert set(re.findall(r'alertname="(\w+)"', WHEN_THEY_FIRE.read_text())) == {
+        alert["alert"] for alert in alerts()
+    }
+
+
+def test_prometheus_understands_every_expression_of_the_dashboard(promtool: Path, tmp_path: Path) -> None:
+    rules = [{"record": f"panel:{number}", "expr": text} for number, text in enumerate(expressions())]
+    (tmp_path / "rules.yaml").write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+    check(promtool, "check", "rules", tmp_path / "rules.yaml")
+
+
 def test_alerts_ask_for_metrics_that_exist() -> None:
     asked = {name for alert in alerts() for name in NAMES.findall(alert["expr"])}
     assert asked
@@ -43,9 +73,7 @@ def test_alerts_ask_for_metrics_that_exist() -> None:
 
 
 def test_the_dashboard_asks_for_metrics_that_exist() -> None:
-    dashboard = json.loads((FILES / "dashboard.json").read_text())
-    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    asked = {name for expression in expressions for name in NAMES.findall(expression)}
+    asked = {name for expression in expressions() for name in NAMES.findall(expression)}
     assert asked
     assert asked <= exported()
 

@@ -140,3 +140,15 @@ def test_the_resource_definition_outlives_the_release_unless_told_otherwise(helm
         (crd,) = of_kind(helm.render(values), "CustomResourceDefinition")
         assert crd["metadata"].get("annotations", {}).get(policy) == kept
     assert not of_kind(helm.render({"crds": {"enabled": False}}), "CustomResourceDefinition")
+
+
+def test_the_charts_own_test_may_read_metrics_wherever_prometheus_may(helm: Helm) -> None:
+    prometheus = {"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}
+    objects = helm.render({"networkPolicy": {"metricsFrom": [prometheus]}})
+
+    (policy,) = of_kind(objects, "NetworkPolicy")
+    (test,) = of_kind(objects, "Pod")
+
+    first, second = policy["spec"]["ingress"][0]["from"]
+    assert first == prometheus
+    assert second["podSelector"]["matchLabels"].items() <= test["metadata"]["labels"].items()

@@ -18,6 +18,8 @@ from support.tools.catalogue import (
     COREDNS,
     HELM,
     KUBE,
+    KUBE_SCORE,
+    PROMTOOL,
     VERSITYGW,
     GoModule,
 )
@@ -30,6 +32,8 @@ __all__ = [
     "COREDNS",
     "HELM",
     "KUBE",
+    "KUBE_SCORE",
+    "PROMTOOL",
     "VERSITYGW",
     "BuildFailedError",
     "GoModule",

@@ -23,6 +23,7 @@ class GoModule:
         programs: the names the file can be called by.
         version_symbol: the variable that the linker sets to the version, if the programs have one.
         minutes: how long a first build takes on two cores, in words for whoever waits.
+        tags: what the build leaves out or takes in, in the module's own words.
     """
 
     name: str
@@ -32,6 +33,7 @@ class GoModule:
     programs: tuple[str, ...]
     version_symbol: str
     minutes: str
+    tags: tuple[str, ...] = ()
 
     @property
     def version(self) -> str:
@@ -57,7 +59,8 @@ class GoModule:
         link = "-s -w"
         if self.version_symbol:
             link += f" -X {self.version_symbol}={self.version}"
-        return ("-mod=readonly", "-trimpath", "-buildvcs=false", f"-ldflags={link}", self.package)
+        chosen = (f"-tags={','.join(self.tags)}",) if self.tags else ()
+        return ("-mod=readonly", "-trimpath", "-buildvcs=false", *chosen, f"-ldflags={link}", self.package)
 
     @property
     def key(self) -> str:
@@ -111,4 +114,24 @@ HELM = GoModule(
     programs=("helm",),
     version_symbol="helm.sh/helm/v4/internal/version.version",
     minutes="a minute or three",
+)
+PROMTOOL = GoModule(
+    name="promtool",
+    folder=MODULES / "promtool",
+    upstream="github.com/prometheus/prometheus",
+    package="github.com/prometheus/prometheus/cmd/promtool",
+    programs=("promtool",),
+    version_symbol="github.com/prometheus/common/version.Version",
+    minutes="two minutes or three",
+    # clients of every cloud, by which a server finds what to scrape
+    tags=("remove_all_sd",),
+)
+KUBE_SCORE = GoModule(
+    name="kube-score",
+    folder=MODULES / "kube-score",
+    upstream="github.com/zegl/kube-score",
+    package="github.com/zegl/kube-score/cmd/kube-score",
+    programs=("kube-score",),
+    version_symbol="main.version",
+    minutes="half a minute",
 )

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.tools.building import BuildFailedError
-from support.tools.catalogue import API_PROGRAMS, CONTROL_PROGRAMS, COREDNS, HELM, KUBE, VERSITYGW, GoModule
+from support.tools.catalogue import (
+    API_PROGRAMS,
+    CONTROL_PROGRAMS,
+    COREDNS,
+    HELM,
+    KUBE,
+    KUBE_SCORE,
+    PROMTOOL,
+    VERSITYGW,
+    GoModule,
+)
 from support.tools.finding import find_programs
 from support.tools.golang import GoUnavailableError
 from support.tools.progress import Progress
@@ -44,6 +54,8 @@ NEEDS = (
     Need("node", frozenset({"node"}), KUBE, KUBE.programs),
     Need("node", frozenset({"node"}), COREDNS, COREDNS.programs),
     Need("helm", frozenset({"helm"}), HELM, HELM.programs),
+    Need("helm", frozenset({"kube_score"}), KUBE_SCORE, KUBE_SCORE.programs),
+    Need("prometheus", frozenset({"promtool"}), PROMTOOL, PROMTOOL.programs),
     Need("s3", frozenset({"s3_server", "new_s3_server"}), VERSITYGW, VERSITYGW.programs),
 )
 UNAVAILABLE = pytest.StashKey[dict[Need, Exception]]()
