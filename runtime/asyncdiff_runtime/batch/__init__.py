@@ -10,6 +10,7 @@
 | `generator` | from items to pictures; `pipeline` does it with diffusers |
 | `models`, `arguments` | where weights come from; what the pipeline is called with |
 | `preflight` | what can be refused before a model is loaded |
+| `finished` | shards that need no model any more |
 | `launch`, `rank` | the processes of a shard: the one that starts ranks, and a rank |
 | `assignment` | what a rank is told, and what it says |
 | `heartbeat`, `metering` | a rank's signs of life, and where its time goes |

@@ -15,9 +15,10 @@ from asyncdiff_api.job import AsyncDiffJob
 
 from asyncdiff_runtime.batch.assignment import Assignment, Places, RankState, counts_of
 from asyncdiff_runtime.batch.finish import finish
+from asyncdiff_runtime.batch.finished import end_of_finished, finished_shard
 from asyncdiff_runtime.batch.launch import Ended, new_attempt, run_attempt
 from asyncdiff_runtime.batch.ledger import Ledger
-from asyncdiff_runtime.batch.preflight import check_shard, prepare
+from asyncdiff_runtime.batch.preflight import check_shard, foresee, prepare
 from asyncdiff_runtime.batch.record import Writer
 from asyncdiff_runtime.storage import Storage
 
@@ -58,13 +59,33 @@ class LocalRun:
         Raises:
             ContractError: The job cannot run; see its exit code.
         """
-        attempt = new_attempt()
-        record = prepare(job, places, Writer(attempt=attempt, run=attempt))
+        writer = _writer()
+        done = finished_shard(job, places, writer, 0, 1)
+        if done is not None:
+            return cls._of(job, places, done.record)
+        return cls._checked(job, places, prepare(job, places, writer))
+
+    @classmethod
+    def foresee(cls, job: AsyncDiffJob, places: Places) -> LocalRun:
+        """As `prepare`, but nothing is written; to be looked at, and not to be run.
+
+        Raises:
+            ContractError: The job cannot run; see its exit code.
+        """
+        return cls._checked(job, places, foresee(job, places, _writer()))
+
+    @classmethod
+    def _of(cls, job: AsyncDiffJob, places: Places, record: JobRecord) -> LocalRun:
         # Ranks start anew for each shard, and one machine gains nothing by several.
         shards = min(job.spec.parallelism.shards or 1, max(1, record.blocks.count))
-        for shard in range(shards):
-            check_shard(job, places, record, shard, shards)
         return cls(job=job, places=places, record=record, shards=shards, storage=places.open_output(job))
+
+    @classmethod
+    def _checked(cls, job: AsyncDiffJob, places: Places, record: JobRecord) -> LocalRun:
+        run = cls._of(job, places, record)
+        for shard in range(run.shards):
+            check_shard(job, places, record, shard, run.shards)
+        return run
 
     @property
     def uri(self) -> str:
@@ -112,6 +133,9 @@ class LocalRun:
 
     def _run_shard(self, shard: int, watch: Callable[[Mapping[int, RankState]], None]) -> tuple[Ended, str]:
         """Tries a shard until it ends for good; gives how, and the end of the failed ranks' output."""
+        done = end_of_finished(self.storage, self.job, self.record, shard, self.shards)
+        if done is not None:
+            return done, ""
         made = 0
         for retry in range(self.job.spec.run.retries_per_shard + 1):
             assignment = Assignment(
@@ -134,6 +158,11 @@ class LocalRun:
 
     def _ledger(self) -> Ledger:
         return Ledger(self.storage, self.record.request_digest, new_attempt(), 0)
+
+
+def _writer() -> Writer:
+    attempt = new_attempt()
+    return Writer(attempt=attempt, run=attempt)
 
 
 def _tail(folder: Path) -> str:

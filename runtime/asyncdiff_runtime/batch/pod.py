@@ -14,41 +14,39 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Final
 
 from asyncdiff_api.formats.blocks import blocks_of_shard
 from asyncdiff_api.formats.container import HTTP_PORT
 from asyncdiff_api.formats.errors import (
     ContractError,
     DrainedError,
+    InvalidJobError,
     exit_code_of,
     reason_of,
 )
 from asyncdiff_api.formats.exit_codes import ExitCode
 from asyncdiff_api.formats.job_record import JobRecord
-from asyncdiff_api.formats.manifest import ItemCounts, add_counts, count_records
+from asyncdiff_api.formats.layout import JOB_RECORD
+from asyncdiff_api.formats.manifest import ItemCounts
 from asyncdiff_api.formats.result import Result
 from asyncdiff_api.formats.shards import shards_of
 from asyncdiff_api.job import AsyncDiffJob
 
 from asyncdiff_runtime.batch.assignment import Assignment
 from asyncdiff_runtime.batch.finish import finish, result_of
+from asyncdiff_runtime.batch.finished import finished_shard, recorded_counts
 from asyncdiff_runtime.batch.launch import Ended, new_attempt, run_attempt
 from asyncdiff_runtime.batch.ledger import Ledger
 from asyncdiff_runtime.batch.logs import FIELDS, set_up_logs
 from asyncdiff_runtime.batch.mounts import Mounts, shard_of
 from asyncdiff_runtime.batch.preflight import check_shard, prepare
-from asyncdiff_runtime.batch.record import Writer, read_record
+from asyncdiff_runtime.batch.record import Writer, own_record
 from asyncdiff_runtime.batch.reporting import Reporter, TerminationMessage, View, plan_of, total_of_shard
 from asyncdiff_runtime.batch.serving import pages_of, serving
 from asyncdiff_runtime.storage import Storage
 
 logger = logging.getLogger("asyncdiff_runtime.batch.pod")  # as a program, this module has another name
-
-READERS: Final = 8
-"""Block manifests read at once."""
 
 
 def run_shard(mounts: Mounts, port: int) -> ExitCode:
@@ -76,7 +74,7 @@ def run_finish(mounts: Mounts) -> ExitCode:
             shards = shards_of(job)
             _set_up_logs(mounts, job, {"attempt": attempt})
             storage = mounts.places.open_output(job)
-            record = _record_of(storage, job, mounts, attempt)
+            record = _record_of(storage, job, attempt)
             manifest = finish(storage, job, record, attempt, mounts.failure)
             result = result_of(manifest, shards, attempt)
     except Exception as error:  # noqa: BLE001 -- whatever it was, the termination message says it
@@ -102,7 +100,13 @@ def _work_off(mounts: Mounts, attempt: str, reporter: Reporter) -> Ended:
     world = job.spec.parallelism.gpus_per_pod
     _set_up_logs(mounts, job, {"shard": shard, "attempt": attempt})
     reporter.change(shard=shard, shards=shards, world=world)
-    record = prepare(job, mounts.places, _writer(job, attempt))
+    writer = _writer(job, attempt)
+    if (done := finished_shard(job, mounts.places, writer, shard, shards)) is not None:
+        total = total_of_shard(done.record, shard, shards)
+        reporter.change(plan=plan_of(done.record, world), total=total, earlier=done.ended.items)
+        logger.info("the shard is finished already")
+        return done.ended
+    record = prepare(job, mounts.places, writer)
     check_shard(job, mounts.places, record, shard, shards)
     total = total_of_shard(record, shard, shards)
     reporter.change(plan=plan_of(record, world), total=total)
@@ -127,12 +131,20 @@ def _work_off(mounts: Mounts, attempt: str, reporter: Reporter) -> Ended:
         reporter.change(looked=None)
 
 
-def _record_of(storage: Storage, job: AsyncDiffJob, mounts: Mounts, attempt: str) -> JobRecord:
-    """Gives the prefix's record, made here if no shard came so far."""
-    found = read_record(storage)
-    if found is not None:
-        return found
-    return prepare(job, mounts.places, _writer(job, attempt))
+def _record_of(storage: Storage, job: AsyncDiffJob, attempt: str) -> JobRecord:
+    """Gives the prefix's record: it alone says what there is to sum up, so neither model nor worklist is asked.
+
+    Raises:
+        InvalidJobError: No shard came as far as writing it.
+        AnotherJobError: It is another job's, whose manifest is left alone.
+    """
+    found = own_record(storage, job, _writer(job, attempt))
+    if found is None:
+        raise InvalidJobError(
+            f"{storage.uri} holds no {JOB_RECORD}: no shard came as far as making something, so there is nothing to "
+            "sum up; see why the shards ended"
+        )
+    return found
 
 
 def _writer(job: AsyncDiffJob, attempt: str) -> Writer:
@@ -144,12 +156,7 @@ def _count_earlier(storage: Storage, record: JobRecord, shard: int, shards: int,
     try:
         ledger = Ledger(storage, record.request_digest, new_attempt(), shard)
         survey = ledger.survey(blocks_of_shard(shard, shards, record.blocks.count))
-        begun = sorted({*survey.complete, *survey.parts})
-        with ThreadPoolExecutor(READERS) as readers:
-            counts = readers.map(
-                lambda number: count_records(ledger.open(number, survey).records.values()), begun
-            )
-            reporter.change(earlier=add_counts([ItemCounts(), *counts]))
+        reporter.change(earlier=recorded_counts(ledger, survey))
     except ContractError as error:
         logger.warning("what earlier attempts have recorded could not be counted: %s", error)
 

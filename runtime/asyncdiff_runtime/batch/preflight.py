@@ -21,10 +21,11 @@ from asyncdiff_runtime.batch.assignment import Places
 from asyncdiff_runtime.batch.inputs.addresses import Addresses
 from asyncdiff_runtime.batch.inputs.common import addresses_of, check_common_inputs
 from asyncdiff_runtime.batch.models import open_parts, plan_model
-from asyncdiff_runtime.batch.record import Writer, probe, read_record, settle_record
+from asyncdiff_runtime.batch.record import Writer, foresee_record, probe, read_record, settle_record
 from asyncdiff_runtime.batch.schedule import schedule_of
 from asyncdiff_runtime.batch.signature import Signature, check_job, check_line, signature_of
 from asyncdiff_runtime.batch.worklist import Choice, Worklist
+from asyncdiff_runtime.storage import Storage
 
 CHECKED_AHEAD: Final = 50_000
 """Items of a shard that are checked before the model is loaded; later ones are checked when they are read."""
@@ -39,9 +40,26 @@ def prepare(job: AsyncDiffJob, places: Places, writer: Writer) -> JobRecord:
         ContractError: The job cannot run; see its exit code.
     """
     schedule_of(job.spec.parallelism)
-    storage, worklist = places.open_output(job), places.open_worklist(job)
-    section = job.spec.output.s3
+    storage, section = places.open_output(job), job.spec.output.s3
     probe(storage, writer.attempt, section.conditional_writes if section else ConditionalWrites.REQUIRED)
+    _check_job(job, places, storage)
+    return settle_record(storage, job, places.open_worklist(job), writer, _identifier(job, places))
+
+
+def foresee(job: AsyncDiffJob, places: Places, writer: Writer) -> JobRecord:
+    """As `prepare`, but nothing is written, so whether the output may be is not known.
+
+    Raises:
+        ContractError: The job cannot run; see its exit code.
+    """
+    schedule_of(job.spec.parallelism)
+    storage = places.open_output(job)
+    _check_job(job, places, storage)
+    return foresee_record(storage, job, places.open_worklist(job), writer, _identifier(job, places))
+
+
+def _check_job(job: AsyncDiffJob, places: Places, storage: Storage) -> None:
+    """Checks what a job says against its model."""
     found = read_record(storage)
     # A revision that moved on, or is gone, does not hinder a job that was begun with its commit.
     pinned = (
@@ -50,7 +68,6 @@ def prepare(job: AsyncDiffJob, places: Places, writer: Writer) -> JobRecord:
     plan = plan_model(job.spec.model, open_parts(job, places, pinned))
     check_job(job.spec.generate, job.spec.output.format, signature_of(plan.kind, plan.adapters))
     check_common_inputs(job)
-    return settle_record(storage, job, worklist, writer, _identifier(job, places))
 
 
 def check_shard(job: AsyncDiffJob, places: Places, record: JobRecord, shard: int, shards: int) -> int:

@@ -55,21 +55,70 @@ def settle_record(
         WorklistChangedError: The worklist is not the one that the prefix was begun with.
         OutputExistsError: The prefix is another run's and the job says `onExisting: Fail`.
     """
+    settled = foresee_record(storage, job, worklist, writer, identify)
+    if settled.attempt != writer.attempt:
+        return settled
+    if storage.create(JOB_RECORD, settled.to_pretty(), "application/json") is Creation.CREATED:
+        return settled
+    # Another writer was faster in this very moment, or the answer to one's own write was lost.
+    return foresee_record(storage, job, worklist, writer, identify)
+
+
+def foresee_record(
+    storage: Storage,
+    job: AsyncDiffJob,
+    worklist: Worklist,
+    writer: Writer,
+    identify: Callable[[ModelIdentity | None], ModelIdentity],
+) -> JobRecord:
+    """Gives the record that `settle_record` would give, and writes nothing; otherwise as that."""
+    found = begun_record(storage, job, worklist, writer)
+    if found is None:
+        return _proposal(job, worklist, writer, identify(None))
+    check_model(storage, found, identify(found.model))
+    return found
+
+
+def begun_record(storage: Storage, job: AsyncDiffJob, worklist: Worklist, writer: Writer) -> JobRecord | None:
+    """Gives the record of a prefix that this job may go on with; None where nothing was begun.
+
+    Raises:
+        AnotherJobError: The prefix belongs to another request.
+        WorklistChangedError: The worklist is not the one that the prefix was begun with.
+        OutputExistsError: The prefix is another run's and the job says `onExisting: Fail`.
+    """
+    found = own_record(storage, job, writer)
+    if found is not None and worklist.source is not None:
+        found.check_worklist(worklist.source)
+    return found
+
+
+def own_record(storage: Storage, job: AsyncDiffJob, writer: Writer) -> JobRecord | None:
+    """As `begun_record`, without a look at the worklist."""
     found = read_record(storage)
     if found is None:
-        proposed = _proposal(job, worklist, writer, identify(None))
-        if storage.create(JOB_RECORD, proposed.to_pretty(), "application/json") is Creation.CREATED:
-            return proposed
-        found = read_record(storage)
-        assert found is not None, "a record that exists is not deleted while its job runs"
-    _obey(found, storage, job, worklist, writer)
-    here = identify(found.model)
-    if here != found.model:
-        raise AnotherJobError(
-            f"{storage.uri}{JOB_RECORD} pins {_other_part(found.model, here)}; put those files back, or use "
-            "another prefix"
+        return None
+    found.obey(request_of(job), f"{storage.uri}{JOB_RECORD}")
+    owner = found.job.get("uid")
+    if job.spec.output.on_existing is OnExisting.FAIL and owner != (job.metadata.uid or writer.run):
+        raise OutputExistsError(
+            f"{storage.uri} holds the job {found.job.get('name', '(no name)')} of {found.created_at:%Y-%m-%d %H:%M} "
+            "already and output.onExisting is Fail; use another prefix, or Skip to resume it"
         )
     return found
+
+
+def check_model(storage: Storage, record: JobRecord, here: ModelIdentity) -> None:
+    """Checks that the model's files are those that the record pins.
+
+    Raises:
+        AnotherJobError: A part has other files; names it.
+    """
+    if here != record.model:
+        raise AnotherJobError(
+            f"{storage.uri}{JOB_RECORD} pins {_other_part(record.model, here)}; put those files back, or use "
+            "another prefix"
+        )
 
 
 def read_record(storage: Storage) -> JobRecord | None:
@@ -139,18 +188,6 @@ def _other_part(there: ModelIdentity, here: ModelIdentity) -> str:
     ]
     what, source, pinned, found = next((part for part in parts if part[2] != part[3]), parts[0])
     return f"{what} {source} at {pinned}, and here it is {found}"
-
-
-def _obey(found: JobRecord, storage: Storage, job: AsyncDiffJob, worklist: Worklist, writer: Writer) -> None:
-    found.obey(request_of(job), f"{storage.uri}{JOB_RECORD}")
-    if worklist.source is not None:
-        found.check_worklist(worklist.source)
-    owner = found.job.get("uid")
-    if job.spec.output.on_existing is OnExisting.FAIL and owner != (job.metadata.uid or writer.run):
-        raise OutputExistsError(
-            f"{storage.uri} holds the job {found.job.get('name', '(no name)')} of {found.created_at:%Y-%m-%d %H:%M} "
-            "already and output.onExisting is Fail; use another prefix, or Skip to resume it"
-        )
 
 
 def _proposal(job: AsyncDiffJob, worklist: Worklist, writer: Writer, model: ModelIdentity) -> JobRecord:

@@ -139,13 +139,7 @@ class Recorder:
         """
         if self._error is not None:
             raise self._error
-        counts = self.counts
-        if counts.failed + counts.rejected > self._max_failed:
-            raise TooManyFailedItemsError(
-                f"{counts.failed} items failed and {counts.rejected} were rejected, where acceptance.maxFailedItems "
-                f"allows {self._max_failed}; see {self._objects.storage.uri}rejected/ and the manifests under "
-                "manifest/, then raise it or mend the prompts"
-            )
+        refuse_failures(self.counts, self._max_failed, self._objects.storage.uri)
 
     def close(self) -> None:
         """Waits for all that is under way and writes down what is not yet.
@@ -250,6 +244,25 @@ class Recorder:
     def _tell(self) -> None:
         with self._telling:  # so that the last word is the latest
             self._on_standing(self.standing)
+
+
+def refuse_failures(counts: ItemCounts, allowed: int, uri: str) -> None:
+    """Refuses to go on where more items failed than a job allows.
+
+    Args:
+        counts: Items of a shard, or of a rank's part of it.
+        allowed: The job's `acceptance.maxFailedItems`.
+        uri: Where its output lies.
+
+    Raises:
+        TooManyFailedItemsError: Failed and rejected items are more than that.
+    """
+    if counts.failed + counts.rejected > allowed:
+        raise TooManyFailedItemsError(
+            f"{counts.failed} items failed and {counts.rejected} were rejected, where acceptance.maxFailedItems "
+            f"allows {allowed}; see {uri}rejected/ and the manifests under manifest/, then raise it or mend the "
+            "prompts"
+        )
 
 
 def _tally(counts: ItemCounts) -> Counter[str]:

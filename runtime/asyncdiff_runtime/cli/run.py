@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from asyncdiff_api import validation
-from asyncdiff_api.amounts import of_items, rate, seconds
+from asyncdiff_api.amounts import counted, of_items, rate, seconds
 from asyncdiff_api.files.documents import read_documents
 from asyncdiff_api.formats.errors import InvalidJobError
 from asyncdiff_api.formats.exit_codes import ExitCode
@@ -53,7 +53,7 @@ def run_job(
         typer.Option("--worklist", metavar="FILE", help="The worklist that the job names by ConfigMap."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check job, worklist, model and output; make nothing.")
+        bool, typer.Option("--dry-run", help="Check job, worklist and model; make nothing and write nothing.")
     ] = False,
 ) -> None:
     """Run a job on this machine: all shards one after the other, then the finish step.
@@ -88,7 +88,17 @@ def read_job(file: Path, changes: list[str] | tuple[str, ...]) -> AsyncDiffJob:
         if isinstance(document.content, dict) and document.content.get("kind") == "AsyncDiffJob"
     ]
     if len(jobs) != 1:
-        raise InvalidJobError(f"{file} holds {len(jobs)} documents of kind AsyncDiffJob; wanted is one")
+        kinds = [
+            document.content.get("kind")
+            for document in reading.documents
+            if isinstance(document.content, dict)
+        ]
+        others = sorted({str(kind) for kind in kinds if kind not in {None, "AsyncDiffJob"}})
+        beside = f", and such of kind {', '.join(others)}" if others else ""
+        raise InvalidJobError(
+            f"{file} holds {len(jobs)} documents of kind AsyncDiffJob{beside}; wanted is one AsyncDiffJob: "
+            "`asyncdiff validate` shows what a file holds"
+        )
     try:
         return validation.load(changed(jobs[0], changes))
     except validation.InvalidJobError as error:
@@ -111,13 +121,19 @@ def _places(output: str, volumes: list[str] | tuple[str, ...], worklist: Path | 
 
 def _run(job: AsyncDiffJob, places: Places, errors: Console, *, dry_run: bool) -> int:
     """Runs a job; gives the exit code."""
+    listed = job.spec.generate.worklist
+    if places.worklist is not None and (listed is None or listed.config_map is None):
+        raise InvalidJobError(
+            "--worklist gives the file of a job that names its worklist by ConfigMap, and this one does not; leave it "
+            "out, or set spec.generate.worklist.configMap"
+        )
     os.environ.setdefault(
         "TRANSFORMERS_VERBOSITY", "error"
     )  # what it says of its own changes is not for here
     from asyncdiff_runtime.batch.local import LocalRun
 
     with waiting("Checking job, model and output"):
-        run = LocalRun.prepare(job, places)
+        run = LocalRun.foresee(job, places) if dry_run else LocalRun.prepare(job, places)
     if dry_run:
         _print_plan(run)
         return 0
@@ -158,9 +174,9 @@ def _print_plan(run: LocalRun) -> None:
     out.print(f"job       {run.job.metadata.name or '(no name)'}")
     out.print(f"model     {run.record.model.source} at {run.record.model.commit}")
     out.print(f"schedule  {run.record.schedule['strategy']} on {run.processes} processes")
-    out.print(
-        f"worklist  {run.record.blocks.total} {run.record.blocks.unit.lower()} in {run.record.blocks.count} blocks"
-    )
+    blocks = run.record.blocks
+    unit = blocks.unit.lower().removesuffix("s")
+    out.print(f"worklist  {counted(blocks.total, unit)} in {counted(blocks.count, 'block')}")
     out.print(
         f"shards    {run.shards}; {run.finished_blocks()} of {run.record.blocks.count} blocks are finished"
     )
