@@ -11,7 +11,7 @@ import yaml
 from asyncdiff_api.amounts import schedule_words, seconds, short_commit
 from asyncdiff_api.formats.document import first_problem
 from asyncdiff_api.formats.identity import ItemRequest
-from asyncdiff_api.formats.layout import ITEMS, REJECTED, frame_name
+from asyncdiff_api.formats.layout import EXTENSIONS, ITEMS, REJECTED, frame_name
 from pydantic import ValidationError
 from rich.text import Text
 
@@ -83,15 +83,29 @@ def _find(file: str, endpoint: str, region: str, profile: str) -> _Found:
 def _split(file: str) -> tuple[str, str]:
     """Gives the prefix that a file lies under, or else its folder, and its key there."""
     if file.startswith("s3://"):
+        if "/" not in file.removeprefix("s3://").rstrip("/"):
+            refuse(f"{file} is a bucket; name a picture in it: s3://BUCKET/PREFIX/items/…")
         at = max(file.rfind(f"/{ITEMS}"), file.rfind(f"/{REJECTED}"), len("s3://"))
         at = file.rfind("/") if at == len("s3://") else at
         place, key = file[: at + 1], file[at + 1 :]
         return place, key + frame_name(0) if key.endswith("/") else key
     path = Path(file).absolute()
     if path.is_dir():
+        if not (path / frame_name(0)).is_file():
+            refuse(
+                f"{file} is a folder and holds no frames; name a picture or video{_picture_in(Path(file))}"
+            )
         path /= frame_name(0)
     prefix = prefix_around(path) or path.parent
     return str(prefix), path.relative_to(prefix).as_posix()
+
+
+def _picture_in(folder: Path) -> str:
+    """Gives `, such as …` with a picture of a job's output, if the folder is or holds one."""
+    endings = {ending for ending in EXTENSIONS.values() if ending.startswith(".")}
+    found = (path for path in folder.rglob("*") if path.suffix in endings)
+    first = next((path for path in found if prefix_around(path.absolute()) is not None), None)
+    return "" if first is None else f", such as {first}"
 
 
 def _request(file: str, metadata: Mapping[str, Any]) -> ItemRequest:

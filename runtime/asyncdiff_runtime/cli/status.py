@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from asyncdiff_api.amounts import age, counted, of_items, rate, schedule_words, seconds, short_commit
+from asyncdiff_api.formats.errors import ContractError
+from asyncdiff_api.formats.layout import JOB_RECORD
+from asyncdiff_api.wording import nearest
 from rich.live import Live
 from rich.text import Text
 
@@ -60,14 +64,25 @@ def print_status(
     if is_prefix(target) and not in_cluster:
         _print_prefix(target, endpoint, region, profile, watch=watch, as_json=as_json)
         return
+    here = "" if in_cluster else _no_folder(target)
     ask = cluster_status()
     if ask is None:
         refuse(
             f"there is no folder {target} here, and this asyncdiff has no part that asks a cluster; name the "
             "output of a job"
         )
-    with naming_the_extra(f"'{target}' is no folder here, so it names a job in a cluster. "):
-        ask(target, namespace=namespace, context=context, watch=watch, as_json=as_json)
+    with naming_the_extra(f"{here}. " if here else ""):
+        try:
+            ask(target, namespace=namespace, context=context, watch=watch, as_json=as_json)
+        except ContractError as error:
+            raise type(error)(f"{here}: {error}" if here else str(error)) from error
+
+
+def _no_folder(target: str) -> str:
+    """Says why a word is taken for a job in a cluster, and which folder may have been meant."""
+    near = nearest(target, [path.parent.name for path in Path.cwd().glob(f"*/{JOB_RECORD}")])
+    meant = f" (did you mean {near}?)" if near else ""
+    return f"'{target}' is no folder here{meant}, so it names a job in a cluster"
 
 
 def _print_prefix(

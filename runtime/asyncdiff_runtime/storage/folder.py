@@ -159,6 +159,11 @@ class FolderStorage:
             raise
         except OSError as error:
             where, what = f"{self.uri}{key}", error.strerror or str(error)
+            if error.errno == errno.ENOTDIR:
+                file = next((path for path in (self._root, *self._root.parents) if path.is_file()), where)
+                raise OutputRefusedError(
+                    f"{file} is a file, and a folder is wanted; name another place"
+                ) from error
             if error.errno in _REFUSED:
                 raise OutputRefusedError(
                     f"{where} may not be read or written ({what}); give this user the right, or choose "
@@ -189,6 +194,8 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
+    except FileNotFoundError as error:  # where nobody may make one, as in /proc, or behind a link to nowhere
+        raise PermissionError(errno.EACCES, "no folder can be made there", str(folder)) from error
 
 
 def _etag(found: os.stat_result) -> str:

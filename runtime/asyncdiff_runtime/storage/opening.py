@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Final
 
 from asyncdiff_api.formats.errors import InvalidJobError
 from asyncdiff_api.formats.layout import normal_prefix
@@ -10,6 +12,8 @@ from asyncdiff_api.output import Output
 
 from asyncdiff_runtime.storage.folder import FolderStorage
 from asyncdiff_runtime.storage.interface import Storage
+
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def open_storage(address: str, s3: Output | None = None) -> Storage:
@@ -28,9 +32,9 @@ def open_storage(address: str, s3: Output | None = None) -> Storage:
     # boto3 takes a third of a second to import, which a local job need not wait for.
     from asyncdiff_runtime.storage.s3 import S3Options, S3Storage
 
-    bucket, _, prefix = address.removeprefix("s3://").partition("/")
+    bucket, prefix = _bucket_and_prefix(address)
     options = S3Options.of(s3.s3) if s3 is not None and s3.s3 is not None else S3Options()
-    return S3Storage(bucket, normal_prefix(prefix), options)
+    return S3Storage(bucket, prefix, options)
 
 
 def open_address(address: str, *, endpoint: str = "", region: str = "", profile: str = "") -> Storage:
@@ -50,9 +54,9 @@ def open_address(address: str, *, endpoint: str = "", region: str = "", profile:
         return open_storage(address)
     from asyncdiff_runtime.storage.s3 import S3Options, S3Storage
 
-    bucket, _, prefix = address.removeprefix("s3://").partition("/")
+    bucket, prefix = _bucket_and_prefix(address)
     options = S3Options(endpoint=endpoint, region=region, profile=profile, attempts=3)
-    return S3Storage(bucket, normal_prefix(prefix), options)
+    return S3Storage(bucket, prefix, options)
 
 
 def open_output(output: Output, volume: Path | None = None) -> Storage:
@@ -75,3 +79,10 @@ def open_output(output: Output, volume: Path | None = None) -> Storage:
             "choose a folder with --output DIR"
         )
     return FolderStorage(volume / output.volume.path)
+
+
+def _bucket_and_prefix(address: str) -> tuple[str, str]:
+    bucket, _, prefix = address.removeprefix("s3://").partition("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise InvalidJobError(f"{address} names no bucket; write it as s3://BUCKET/PREFIX/")
+    return bucket, normal_prefix(prefix)
