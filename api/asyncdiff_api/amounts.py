@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from asyncdiff_api.formats.manifest import ItemCounts
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_BYTES = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
 def counted(number: int, noun: str) -> str:
@@ -42,6 +43,14 @@ def seconds(value: float) -> str:
     if value < _MINUTE:
         return f"{_three_digits(value)} s" if value < 10 else f"{value:.0f} s"
     return age(timedelta(seconds=value))
+
+
+def of_bytes(received: int, total: int | None) -> str:
+    """Gives `1.2 of 6.94 GB`, in the unit of the total; `1.2 GB` where that is not known."""
+    whole = received if total is None else total
+    factor, unit = next((one for one in _BYTES if whole >= one[0]), (1, "bytes"))
+    known = f"{_three_digits(received / factor)} of " if total is not None else ""
+    return f"{known}{_three_digits(whole / factor)} {unit}"
 
 
 def age(span: timedelta) -> str:

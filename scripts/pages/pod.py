@@ -25,7 +25,11 @@ message: counts from the ledger, plan, throughput, and a sentence. A shard rewri
 ledger, so that a pod that is killed leaves its last counts behind.
 
 Told to go (SIGTERM), a shard finishes the items in hand, records them and ends with 75. What had come to the
-ledger is never made again.
+ledger is never made again. A shard of which every block is recorded ends with 0 at once: it starts no ranks and
+loads no model, which may be gone by then.
+
+The finish step needs the output alone. It obeys `job.json` there, asks neither for the model nor for the worklist,
+and leaves the prefix of another job as it is (64).
 
 Logs go to standard error: a line of JSON for each event, or plain lines on a terminal. `trace` is the same in
 the operator's log, in all pods of a job and in each item's metadata. No prompt is ever logged or served.
@@ -37,6 +41,9 @@ without a cluster.
 _SERVED = f"""
 While it runs, a shard answers GET at port {container.HTTP_PORT}, and nothing else: it takes no orders. A client that is
 silent for {CLIENT_SECONDS:.0f} s is dropped.
+
+While files of the model are fetched, the phase is `Loading` and `download` tells how many bytes have come, of how
+many. In a cache that pods share, what another pod fetches counts too.
 """
 _METRICS = """
 For Prometheus, in its text format or in OpenMetrics, as the scraper asks. Counters are of one pod and begin
@@ -56,7 +63,11 @@ Limits are learned from the job itself: what is usual for items of a size is kno
 """
 _WATCHDOG_END = f"""
 `{SECONDS_VARIABLE}` and `{START_VARIABLE}` change the two numbers; set them in `spec.pod.env`, or in the
-environment of `asyncdiff run`.
+environment of `asyncdiff run`. Ranks that make one sample together wait for each other twice as long as the larger
+one ({Patience().of_group:.0f} s), with NCCL as with gloo, so that the watchdog names the one that hangs before the
+others give up.
+
+**A download is no silence**, however long it takes: each time something has come counts as a sign of life.
 
 **An item that takes far longer than its like** ends its rank in the same way, and is not marked as failed: all
 items of a size take the same work, so the machine is at fault and not the item, and another pod may do better.
@@ -67,8 +78,9 @@ the device has free (on CPUs: what the machine or the pod's limit leaves, for al
 that cannot fit end the job with 71, naming both numbers. Weights that are quantized while they are loaded are
 not added up.
 
-A batch for which memory runs out is halved once, and all later ones with it. If that does not fit either, or
-a single item does not, the job ends with 71.
+A batch for which memory runs out, on a GPU or where the process may have no more, is halved once, and all later
+ones with it. If that does not fit either, or a single item does not, the job ends with 71. A rank that the kernel
+kills for the memory it takes ends the pod with 70, which says so and is retried.
 """
 
 

@@ -44,7 +44,9 @@ def test_a_rank_that_says_why_it_failed_is_quoted() -> None:
 def test_a_rank_that_was_killed_is_named_with_the_signal(states: dict[int, RankState]) -> None:
     end = ended(states, 1, -9)
     assert end.exit_code is ExitCode.UNEXPECTED
-    assert "rank 1 was ended by signal 9" in end.message
+    assert (
+        "rank 1 was ended by signal 9 (the kernel does that to processes when memory runs out)" in end.message
+    )
 
 
 def test_a_rank_that_alone_was_told_to_go_is_retried() -> None:

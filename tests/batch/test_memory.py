@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import resource
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 import torch
-from asyncdiff_api.formats.errors import DoesNotFitError
+from asyncdiff_api.formats.errors import DoesNotFitError, exit_code_of
+from asyncdiff_api.formats.exit_codes import ExitCode
 from asyncdiff_api.formats.items import WorkItem
 from asyncdiff_api.formats.worklist import Position, WorklistLine
 from asyncdiff_runtime.batch.generator import Made, Unmade
@@ -17,10 +20,14 @@ from asyncdiff_runtime.batch.memory import (
     Room,
     files_of_part,
     free_memory,
+    ran_out_of_memory,
     refuse_what_does_not_fit,
     weight_bytes,
 )
+from asyncdiff_runtime.batch.models import load_pipeline
+from asyncdiff_runtime.batch.rank import in_contract_words
 from diffusers import DiffusionPipeline
+from support.models import in_volume, model_job, planned
 from support.painting import paint
 from torch import nn
 
@@ -67,6 +74,64 @@ def test_what_does_not_fit_then_is_given_up_with_the_bytes_it_wanted(
     with pytest.raises(DoesNotFitError, match=rf"{3 * GIB // 2} more bytes were wanted, \d+ are free"):
         Fitting(small, lambda: None).generate(items(count))
     assert small.tried == tried
+
+
+@contextmanager
+def room_for(room: int) -> Iterator[None]:
+    """Leaves this process so many bytes of address space: its allocations beyond that are refused."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@dataclass
+class Hungry:
+    """A generator that takes half a gigabyte for each item, and so gets it from the system each time."""
+
+    tried: list[int] = field(default_factory=list)
+
+    def generate(self, items: Sequence[WorkItem]) -> Sequence[Made | Unmade]:
+        """As `Generator.generate`."""
+        self.tried.append(len(items))
+        torch.empty(len(items) * GIB // 2, dtype=torch.uint8)
+        return [paint(item.seed) for item in items]
+
+
+def test_a_process_whose_memory_runs_out_makes_smaller_batches_and_then_ends_with_71() -> None:
+    hungry = Hungry()
+    fitting = Fitting(hungry, lambda: None)
+    with room_for(3 * GIB):
+        assert len(fitting.generate(items(8))) == 8
+    assert hungry.tried == [8, 4, 4]
+    with room_for(GIB), pytest.raises(DoesNotFitError, match=rf"{2 * GIB} more bytes were wanted"):
+        fitting.generate(items(4))
+    with pytest.raises(RuntimeError) as found:
+        torch.empty(2**50, dtype=torch.uint8)
+    assert exit_code_of(in_contract_words(found.value)) is ExitCode.DOES_NOT_FIT
+
+
+class Enormous:
+    """A pipeline class whose weights no machine has room for."""
+
+    @classmethod
+    def from_pretrained(cls, *_: object, **__: object) -> torch.Tensor:
+        """As diffusers' own."""
+        return torch.empty(2**50, dtype=torch.uint8)
+
+
+def test_memory_that_runs_out_is_not_taken_for_a_fault_of_the_files(models: Path, tmp_path: Path) -> None:
+    plan = replace(planned(model_job(in_volume("sdxl")), models, tmp_path), kind=Enormous)
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+        load_pipeline(plan, "cpu")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), ValueError("std::bad_alloc")])
+def test_other_errors_are_nobodys_memory(error: Exception) -> None:
+    assert not ran_out_of_memory(error)
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("bfloat16", 2)])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from asyncdiff_api.formats.errors import ModelUnavailableError, OutageError
 from asyncdiff_runtime.batch.assignment import Places
-from asyncdiff_runtime.batch.models import BUNDLED_FOLDER, Plan, load_pipeline, plan_model
+from asyncdiff_runtime.batch.models import BUNDLED_FOLDER, Plan, Received, load_pipeline, plan_model
 from asyncdiff_runtime.batch.models.bucket import BucketSource
 from asyncdiff_runtime.batch.models.hub import Hub, HubSource
 from asyncdiff_runtime.batch.models.parts import Opening
@@ -307,10 +307,13 @@ def test_a_download_goes_on_behind_what_it_has(large: Any, tmp_path: Path) -> No
     first = Counted(storage, stop_after=3)
     with pytest.raises(OutageError):
         BucketSource("s3://b/large/", first, tmp_path).fetch(["weights.safetensors"])
+    begun = BucketSource("s3://b/large/", storage, tmp_path)
+    assert begun.received(["weights.safetensors"]) == Received(first.bytes, LARGE, whole=False)
     second = Counted(storage)
     folder = BucketSource("s3://b/large/", second, tmp_path).fetch(["weights.safetensors"])
     assert (folder / "weights.safetensors").read_bytes() == content
     assert first.bytes + second.bytes == LARGE
+    assert begun.received(["weights.safetensors"]) == Received(LARGE, LARGE)
     assert [path.name for path in folder.iterdir() if not path.name.endswith(".lock")] == [
         "weights.safetensors"
     ]

@@ -6,16 +6,21 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from asyncdiff_api.formats.items import Resolver, Shared, WorkItem
+from asyncdiff_api.formats.layout import frame_name
 from asyncdiff_api.formats.worklist import Position, WorklistLine
+from asyncdiff_api.output import Format
 from asyncdiff_api.validation import load
 from asyncdiff_runtime.batch.generator import Made
-from asyncdiff_runtime.batch.objects import ObjectWriter
+from asyncdiff_runtime.batch.objects import STILLS, ObjectWriter
 from asyncdiff_runtime.media import read_metadata
 from asyncdiff_runtime.storage import FolderStorage
 from support.jobs import job as document
 from support.painting import begin, paint
+
+TRACE = "0123456789abcdef0123456789abcdef"
 
 
 def writer_and_item(folder: Path, output_format: str) -> tuple[ObjectWriter, WorkItem]:
@@ -23,7 +28,12 @@ def writer_and_item(folder: Path, output_format: str) -> tuple[ObjectWriter, Wor
     job = load(document({"spec.output.format": output_format}))
     resolver = Resolver(Shared.of_job(job.spec, begin(storage, job)))
     writer = ObjectWriter(
-        storage=storage, output=job.spec.output, reject_blank=True, resolver=resolver, facts={"versions": {}}
+        storage=storage,
+        output=job.spec.output,
+        reject_blank=True,
+        resolver=resolver,
+        facts={"versions": {}, "trace": TRACE},
+        default_fps=8,
     )
     (item,) = resolver.items(Position(0, 1), WorklistLine(prompt="a fox in the snow", seed=7))
     return writer, item
@@ -43,11 +53,19 @@ def test_of_two_writers_the_first_ones_object_stands_in_both_records(
     assert first.sha256 == second.sha256 == hashlib.sha256(data).hexdigest()
 
 
-def test_an_object_says_what_was_asked_for(tmp_path: Path) -> None:
-    writer, item = writer_and_item(tmp_path, "PNG")
-    record = writer.settle(item, 0, paint(7))
+@pytest.mark.parametrize("output_format", list(Format))
+def test_an_object_of_any_format_says_what_was_asked_for_and_in_which_trace(
+    tmp_path: Path, output_format: Format
+) -> None:
+    writer, item = writer_and_item(tmp_path, output_format)
+    video = output_format not in STILLS
+    made = Made(np.stack([paint(seed).pixels for seed in (7, 8)]), 0.1) if video else paint(7)
+    record = writer.settle(item, 0, made)
     assert record.key is not None
-    request = read_metadata(writer.storage.read(record.key))["request"]
+    key = record.key + frame_name(0) if record.key.endswith("/") else record.key
+    metadata = read_metadata(writer.storage.read(key))
+    assert metadata["trace"] == TRACE
+    request = metadata["request"]
     assert isinstance(request, dict)
     assert (request["prompt"], request["seed"]) == ("a fox in the snow", 7)
 

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from asyncdiff_api.formats.container import HEALTH_PATH, METRICS_PATH, PROGRESS_PATH
+from asyncdiff_api.formats.container import (
+    HEALTH_PATH,
+    JOB_FILE,
+    JOB_FOLDER,
+    METRICS_PATH,
+    PROGRESS_PATH,
+    VOLUMES,
+)
 from asyncdiff_api.formats.manifest import ItemCounts
 from asyncdiff_api.formats.progress import Progress
 from asyncdiff_api.validation import load
 from asyncdiff_runtime.media import read_metadata
 from asyncdiff_runtime.storage import FolderStorage, Storage, open_storage
 from prometheus_client.parser import text_string_to_metric_families
+from support.hub import FakeHub
 from support.jobs import job as document
-from support.pods import TRACE, Pod, ask
+from support.pods import TRACE, Pod, ask, at
 from support.prefixes import assert_exactly_once, recorded
-from support.processes import ProcessFolder
+from support.processes import ProcessFolder, wait_until
 
 if TYPE_CHECKING:
     from support.s3 import S3Server
@@ -48,6 +58,12 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "output"
 
 
+@pytest.fixture
+def hub(models: Path) -> Iterator[FakeHub]:
+    with FakeHub.start({"owner/sdxl": models / "sdxl"}) as hub:
+        yield hub
+
+
 def pod_of(
     tmp_path: Path, processes: ProcessFolder, models: Path, changes: dict[str, Any], **variables: str
 ) -> Pod:
@@ -71,14 +87,22 @@ def test_a_pod_reports_while_it_works_and_the_finish_step_sums_up(
     processes: ProcessFolder,
     s3_server: S3Server,
     bucket: str,
+    hub: FakeHub,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     section = {"bucket": bucket, "prefix": "posters/", "endpoint": s3_server.endpoint, "region": "us-east-1"}
-    pod = pod_of(tmp_path, processes, models, {"spec.output": {"s3": section}})
+    model = {"repository": "owner/sdxl", "dtype": "float32"}
+    reached = {"HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
+    pod = pod_of(
+        tmp_path, processes, models, {"spec.output": {"s3": section}, "spec.model": model}, **reached
+    )
     pod.mount_keys(s3_server.environment())
+    hub.hold, hub.held = threading.Event(), ".safetensors"
 
     name = pod.start()
     assert json.loads(pod.get(name, HEALTH_PATH)) == {"healthy": True}
+    fetching = pod.wait_for_progress(name, lambda seen: seen.download is not None, "the download")
+    hub.hold.set()
     progress = pod.wait_for_progress(name, lambda seen: seen.items.done >= 6, "6 items")
     with pod.standing_still(name):
         metrics = families(pod, name)
@@ -86,6 +110,7 @@ def test_a_pod_reports_while_it_works_and_the_finish_step_sums_up(
         assert ask(pod.port(name), "/etc/passwd")[0] == 404
     code, result = pod.end(name)
 
+    assert_fetching(fetching, models / "sdxl")
     assert_progress(progress)
     assert metrics["asyncdiff_items_made_total"][()] >= 4
     assert metrics["asyncdiff_item_seconds_count"][()] >= 4
@@ -114,7 +139,19 @@ def test_a_pod_reports_while_it_works_and_the_finish_step_sums_up(
     for public in (served, result.encode(), json.dumps(lines).encode()):
         assert PROMPT.encode() not in public
 
+    hub.private.add("owner/sdxl")  # which nothing is asked of any more
     assert_finished(pod, storage)
+    code, result = pod.run()
+    assert (code, result.items) == (0, ItemCounts(total=ITEMS, done=ITEMS)), result.message
+    assert not any("rank" in line for line in pod.logged(f"pod-{pod.started}")), "no rank was started"
+
+
+def assert_fetching(progress: Progress, model: Path) -> None:
+    weights = sum(path.stat().st_size for path in model.rglob("*.safetensors"))
+    assert progress.phase == "Loading"
+    assert progress.download is not None
+    assert progress.download.total_bytes is not None
+    assert 0 < progress.download.received_bytes <= progress.download.total_bytes - weights
 
 
 def assert_progress(progress: Progress) -> None:
@@ -132,7 +169,7 @@ def assert_progress(progress: Progress) -> None:
 
 
 def assert_finished(pod: Pod, storage: Storage) -> None:
-    """The finish step says the same when it runs again, and says why shards failed if some did."""
+    """The finish step says the same when it runs again."""
     for _ in range(2):
         code, result = pod.run("finish", shard=None)
         assert (code, result.scope, result.reason, result.items.done) == (0, "Job", "AllItemsDone", ITEMS)
@@ -172,13 +209,38 @@ def test_pods_that_end_early_say_what_is_recorded_and_the_next_goes_on(
     assert (code, last.items) == (0, ItemCounts(total=ITEMS, done=ITEMS)), last.message
     assert_exactly_once(FolderStorage(output), blocks=ITEMS, items=ITEMS)
 
+    (at(pod.root, VOLUMES) / "models").unlink()
+    code, finished = pod.run("finish", shard=None)
+    assert (code, finished.reason) == (0, "AllItemsDone"), finished.message
+    job = at(pod.root, JOB_FOLDER) / JOB_FILE
+    job.write_text(job.read_text().replace(PROMPT, "another job's prompt"))
+    code, refused = pod.run("finish", shard=None)
+    assert (code, refused.reason) == (64, "AnotherJob"), refused.message
+    assert json.loads((output / "manifest.json").read_bytes())["succeeded"] is True
+
+
+def stop_within_an_item(pod: Pod, name: str, rank: int) -> None:
+    """Stops a rank while it has an item in hand: one that is found between two goes on and is stopped again."""
+
+    def stopped() -> bool:
+        pod.signal_rank(name, rank, signal.SIGSTOP)
+        silent = pod.wait_for_progress(
+            name, lambda seen: seen.ranks[rank].heartbeat_age_seconds > 1, "a rank that is silent"
+        )
+        if silent.ranks[rank].evaluation:
+            return True
+        pod.signal_rank(name, rank, signal.SIGCONT)
+        return False
+
+    wait_until(stopped, what="a stop within an item", seconds=90)
+
 
 @pytest.mark.parametrize("strategy", ["Data", "Lookahead"])
 def test_a_rank_that_stands_still_is_named_and_ended_and_the_next_pod_goes_on(
     models: Path, tmp_path: Path, output: Path, processes: ProcessFolder, strategy: str
 ) -> None:
     changes = {"spec.parallelism.strategy": strategy, "spec.generate.seeds": {"count": 30}}
-    pod = pod_of(tmp_path, processes, models, {**changes, "spec.generate.steps": 20}, WATCHDOG_SECONDS="4")
+    pod = pod_of(tmp_path, processes, models, {**changes, "spec.generate.steps": 20}, WATCHDOG_SECONDS="10")
 
     name = pod.start()
     pod.wait_for_progress(
@@ -186,11 +248,11 @@ def test_a_rank_that_stands_still_is_named_and_ended_and_the_next_pod_goes_on(
         lambda seen: any(rank.rank == 1 and rank.evaluation for rank in seen.ranks),
         "an evaluation of rank 1",
     )
-    pod.signal_rank(name, 1, signal.SIGSTOP)
+    stop_within_an_item(pod, name, rank=1)
     code, result = pod.end(name)
 
     assert (code, result.exit_code, result.reason) == (70, 70, "RankHung"), result.message
-    assert "rank 1 has not run for" in result.message
+    assert re.match(r"rank 1 has not run for \d+ s at evaluation \d+ of 20 of item ", result.message)
     code, result = pod.run()
     assert (code, result.items.done) == (0, 30), result.message
     assert_exactly_once(FolderStorage(output), blocks=30, items=30)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from asyncdiff_api.formats.exit_codes import ExitCode
 from asyncdiff_api.formats.manifest import ItemCounts
-from asyncdiff_api.formats.progress import MAX_PROGRESS_BYTES, Progress
+from asyncdiff_api.formats.progress import MAX_PROGRESS_BYTES, Download, Progress
 from asyncdiff_api.formats.result import MAX_RESULT_BYTES, Result
 from asyncdiff_runtime.batch.assignment import ITEM_SECONDS_BOUNDS, ItemSeconds, RankState
 from asyncdiff_runtime.batch.launch import Ended
@@ -67,6 +67,16 @@ def test_a_pod_is_said_to_do_what_its_busiest_rank_does() -> None:
     assert VIEW.phase == "Starting"
 
 
+def test_what_ranks_fetch_together_is_told_once() -> None:
+    come = [Download(received_bytes=count, total_bytes=9) for count in (4, 5)]
+    fetching = [RankState(rank=rank, phase="Loading", download=one) for rank, one in enumerate(come)]
+    assert progress_of(seen(*fetching), 0, 111.0).download == come[1]
+    text = generate_latest(registry_of(lambda: seen(*fetching))).decode()
+    assert "asyncdiff_download_received_bytes 5.0\n" in text
+    assert "asyncdiff_download_total_bytes 9.0\n" in text
+    assert progress_of(seen(WORKING), 0, 111.0).download is None
+
+
 def test_the_result_is_rewritten_in_place_once_the_ledger_grows(tmp_path: Path) -> None:
     path = tmp_path / "termination-log"
     path.touch()
@@ -99,8 +109,9 @@ def test_a_result_that_cannot_be_written_does_not_change_how_a_pod_ends(
 
 
 def test_every_described_metric_is_served_with_its_labels() -> None:
-    view = seen(WORKING.model_copy(update={"memory_bytes": 5}), earlier=ItemCounts(done=1))
-    later = view.with_states({0: WORKING.model_copy(update={"made": 20, "memory_bytes": 5})}, now=130.0)
+    more = {"memory_bytes": 5, "download": Download(received_bytes=1, total_bytes=2)}
+    view = seen(WORKING.model_copy(update=more), earlier=ItemCounts(done=1))
+    later = view.with_states({0: WORKING.model_copy(update={"made": 20, **more})}, now=130.0)
     text = generate_latest(registry_of(lambda: later)).decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}
     for metric in METRICS:

@@ -54,6 +54,12 @@ STUCK = replace(KNOWN, beat=-1)
 """A process that runs, and whose work does not move on."""
 
 
+def test_ranks_wait_for_each_other_longer_than_the_watchdog_waits_for_them() -> None:
+    for patience in (Patience(), Patience(shortest=5000, start=10), PATIENCE):
+        assert all(patience.of_group > patience.between_beats(pulse) for pulse in (Pulse(), KNOWN))
+    assert Patience.of_environment({"WATCHDOG_START_SECONDS": "7200"}).of_group == 14400
+
+
 def named(hung: Hung | None) -> int | None:
     return None if hung is None else hung.rank
 

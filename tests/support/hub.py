@@ -37,6 +37,8 @@ class FakeHub:
     requests: list[str] = field(default_factory=list)
     hold: threading.Event | None = None
     """Answers wait for it; None lets them go at once."""
+    held: str = ""
+    """End of the paths that are held; empty for all."""
 
     @classmethod
     def start(cls, repositories: Mapping[str, Path]) -> FakeHub:
@@ -95,7 +97,7 @@ class FakeHub:
 
 def _info(name: str, folder: Path) -> dict[str, object]:
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    siblings = [{"rfilename": file} for file in files]
+    siblings = [{"rfilename": file, "size": (folder / file).stat().st_size} for file in files]
     return {"_id": "0", "id": name, "modelId": name, "sha": COMMIT, "siblings": siblings, "private": False}
 
 
@@ -115,7 +117,7 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
         def _serve(self, *, body: bool) -> None:
             path = self.path.partition("?")[0]
             hub.requests.append(f"{self.command} {path}")
-            if hub.hold is not None:
+            if hub.hold is not None and path.endswith(hub.held):
                 hub.hold.wait(60)
             token = self.headers.get("Authorization", "").removeprefix("Bearer ")
             status, headers, data = hub.answer(path, token)

@@ -42,6 +42,15 @@ class RankProgress(FormatModel):
     """Highest GPU memory in use so far."""
 
 
+class Download(FormatModel):
+    """How far the model's files have come to a pod's machine."""
+
+    received_bytes: Count
+    """What is there, also from earlier pods where the cache is shared."""
+    total_bytes: Count | None = None
+    """Size of all files; None where the hub does not tell it."""
+
+
 class GpuSeconds(FormatModel):
     """What GPUs spent their time on, summed over them."""
 
@@ -109,6 +118,8 @@ class Progress(Document):
     throughput: Throughput | None = None
     plan: PlanSummary | None = None
     """None until the model is loaded."""
+    download: Download | None = None
+    """While files of the model are fetched."""
     world_size: Count
     ranks: Annotated[tuple[RankProgress, ...], Field(max_length=MAX_RANKS)] = ()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from asyncdiff_api.amounts import age, counted, of_items, rate, seconds
+from asyncdiff_api.amounts import age, counted, of_bytes, of_items, rate, seconds
 from asyncdiff_api.formats.conditions import REASONS, Reason
 from asyncdiff_api.formats.exit_codes import describe_exit
 from asyncdiff_api.formats.manifest import ItemCounts
@@ -196,6 +196,8 @@ def _pod_table(pods: tuple[PodView, ...], now: datetime) -> Table:
 def report_of(pod: PodView) -> str:
     """Gives what a pod last said of its work."""
     if (progress := pod.progress) is not None:
+        if (download := progress.download) is not None:
+            return f"{progress.phase}: {of_bytes(download.received_bytes, download.total_bytes)} of the model fetched"
         busy = [rank for rank in progress.ranks if rank.evaluations]
         at = f"; evaluation {busy[0].evaluation} of {busy[0].evaluations}" if busy else ""
         return f"{progress.phase}: {of_items(progress.items)}{at}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ from asyncdiff_api.formats.errors import InvalidJobError
 from asyncdiff_api.formats.identity import JsonMap
 from asyncdiff_api.formats.job_record import JobRecord
 from asyncdiff_api.formats.manifest import ItemCounts, add_counts
-from asyncdiff_api.formats.progress import GpuSeconds
+from asyncdiff_api.formats.progress import Download, GpuSeconds
 from asyncdiff_api.job import AsyncDiffJob
 from pydantic import Field
 
@@ -122,6 +122,8 @@ class RankState(FormatModel):
     """Evaluations begun of the items in hand."""
     evaluations: int = 0
     """Evaluations that they take; 0 while it is not known."""
+    download: Download | None = None
+    """How far the model's files have come; None but while they are fetched."""
     heartbeat_age_seconds: float = 0.0
     """Time since the last sign of life at the time of reading: of the item in hand, else of the process."""
     memory_bytes: int | None = None
@@ -184,3 +186,9 @@ def recorded_of(states: Iterable[RankState]) -> ItemCounts:
     """Adds up what ranks have written to the ledger; otherwise as `counts_of`."""
     recorded = [state.recorded for state in states if state.recorded is not None]
     return add_counts(recorded) if recorded else ItemCounts()
+
+
+def download_of(states: Mapping[int, RankState]) -> Download | None:
+    """Gives how far the files of the model have come, which all ranks wait for; None while none is fetched."""
+    downloads = [state.download for state in states.values() if state.download is not None]
+    return max(downloads, key=lambda one: one.received_bytes, default=None)

@@ -90,7 +90,7 @@ def read_pulses(folder: Path, world: int) -> dict[int, Pulse]:
 
 
 class Heartbeat:
-    """A rank's own signs of life: of its work, by calls from one thread, and of its process, by itself."""
+    """A rank's own signs of life: of its work, by calls from one thread at a time, and of its process, by itself."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

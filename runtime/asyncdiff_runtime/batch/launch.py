@@ -171,6 +171,8 @@ def ended(states: Mapping[int, RankState], failed: int | None, code: int) -> End
     if state is not None and state.exit_code is not None and state.exit_code == code:
         return Ended(ExitCode(code), state.reason, state.message, items, made)
     how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    if code == -signal.SIGKILL:
+        how += " (the kernel does that to processes when memory runs out)"
     message = f"rank {failed} {how} without a word; what it had recorded stays, and a retry makes the rest"
     return Ended(ExitCode.UNEXPECTED, Reason.UNEXPECTED_ERROR, message, items, made)
 

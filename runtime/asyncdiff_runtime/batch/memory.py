@@ -24,6 +24,7 @@ MAX_HEADER_BYTES: Final = 100_000_000
 """A longer header is no safetensors file; the format's own bound."""
 _FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
 _BYTES: Final = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2}
+_RAN_OUT = re.compile(r"DefaultCPUAllocator: (can't allocate|not enough) memory|std::bad_alloc")
 _ASKED = re.compile(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMG]iB)")
 _UNITS: Final = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -59,13 +60,13 @@ class Fitting:
         Raises:
             DoesNotFitError: A single item does not fit, or half a batch does not either.
         """
-        import torch
-
         if self._largest is not None:
             return self._in_parts(items, self._largest)
         try:
             return self._generator.generate(items)
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
             if len(items) == 1:
                 raise does_not_fit(error, items) from error
             self._largest = len(items) // 2
@@ -77,16 +78,25 @@ class Fitting:
         return self._in_parts(items, self._largest)
 
     def _in_parts(self, items: Sequence[WorkItem], size: int) -> Sequence[Made | Unmade]:
-        import torch
-
         results: list[Made | Unmade] = []
         for start in range(0, len(items), size):
             part = items[start : start + size]
             try:
                 results.extend(self._generator.generate(part))
-            except torch.OutOfMemoryError as error:
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out_of_memory(error):
+                    raise
                 raise does_not_fit(error, part) from error
         return results
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device has no memory left: torch has a class for GPUs, and words for CPUs."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _RAN_OUT.search(str(error)) is not None
 
 
 def does_not_fit(error: Exception, items: Sequence[WorkItem]) -> DoesNotFitError:

@@ -9,7 +9,7 @@ from itertools import accumulate
 from types import MappingProxyType
 from typing import Final
 
-from asyncdiff_api.formats.progress import GpuSeconds
+from asyncdiff_api.formats.progress import Download, GpuSeconds
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -19,7 +19,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from asyncdiff_runtime.batch.assignment import ITEM_SECONDS_BOUNDS, RankState, made_of
+from asyncdiff_runtime.batch.assignment import ITEM_SECONDS_BOUNDS, RankState, download_of, made_of
 from asyncdiff_runtime.batch.reporting import View
 from asyncdiff_runtime.batch.throughput import items_per_second, remaining_seconds, total_gpu_seconds
 
@@ -67,6 +67,10 @@ def _one(value: Callable[[View], float | None]) -> Callable[[View], Series]:
             yield (), found
 
     return series
+
+
+def _of_download(value: Callable[[Download], float | None]) -> Callable[[View], Series]:
+    return _one(lambda view: None if (found := download_of(view.states)) is None else value(found))
 
 
 def _heartbeat_age(state: RankState) -> float | None:
@@ -128,6 +132,16 @@ METRICS: Final = (
         help="Highest GPU memory in use so far; absent on CPUs.",
         labels=("rank",),
         series=_by_rank(lambda state: state.memory_bytes),
+    ),
+    Described(
+        name="asyncdiff_download_received_bytes",
+        help="What has come of the model's files; absent but while they are fetched.",
+        series=_of_download(lambda download: download.received_bytes),
+    ),
+    Described(
+        name="asyncdiff_download_total_bytes",
+        help="Size of the model's files; absent but while they are fetched, and where the hub does not tell it.",
+        series=_of_download(lambda download: download.total_bytes),
     ),
     Described(
         name="asyncdiff_upload_queue_items",

@@ -25,6 +25,7 @@ from asyncdiff_api.formats.errors import (
 from asyncdiff_api.formats.exit_codes import ExitCode
 from asyncdiff_api.formats.items import Resolver, Shared
 from asyncdiff_api.formats.manifest import ItemCounts
+from asyncdiff_api.formats.progress import Download
 from asyncdiff_api.job import AsyncDiffJob
 from asyncdiff_api.parallelism import BatchSize, Compile, Device, Lookahead
 from asyncdiff_api.validation import load
@@ -38,9 +39,14 @@ from asyncdiff_runtime.batch.inputs.loading import InputLoader, Loader
 from asyncdiff_runtime.batch.ledger import Ledger
 from asyncdiff_runtime.batch.logs import set_up_logs
 from asyncdiff_runtime.batch.loop import Work
-from asyncdiff_runtime.batch.memory import Fitting, refuse_what_does_not_fit, room_of_device
+from asyncdiff_runtime.batch.memory import (
+    Fitting,
+    ran_out_of_memory,
+    refuse_what_does_not_fit,
+    room_of_device,
+)
 from asyncdiff_runtime.batch.metering import Meter, Metered, watch_evaluations
-from asyncdiff_runtime.batch.models import load_pipeline, open_parts, plan_model
+from asyncdiff_runtime.batch.models import Received, download, load_pipeline, open_parts, plan_model
 from asyncdiff_runtime.batch.objects import ObjectWriter
 from asyncdiff_runtime.batch.pipeline import PipelineGenerator
 from asyncdiff_runtime.batch.recorder import Standing
@@ -141,6 +147,8 @@ class Rank:
         spec, given = self._job.spec, self._assignment
         plan = plan_model(spec.model, open_parts(self._job, given.places, given.record.model))
         device = self._device()
+        download(plan, self._downloading)
+        self._say(download=None)
         if spec.model.quantization is None:
             room = room_of_device(device, self._world)
             refuse_what_does_not_fit(plan.fetch(), spec.model.dtype, spec.model.variant, room)
@@ -151,6 +159,12 @@ class Rank:
         self._meter.loaded(compiles=self._together and self._compile() != "off")
         logger.info("the model is loaded")
         return LoadedPipeline(pipe, signature_of(plan.kind, plan.adapters))
+
+    def _downloading(self, received: Received) -> None:
+        """Counts what comes as a sign of life: a large model may take longer than any silence that is allowed."""
+        self._heartbeat.beat()
+        shown = received.bytes if received.wanted is None else min(received.bytes, received.wanted)
+        self._say(download=Download(received_bytes=shown, total_bytes=received.wanted))
 
     def _make_together(self, generator: Generator, inputs: Loader) -> None:
         from asyncdiff_runtime.batch.team import Leading, follow
@@ -211,9 +225,8 @@ class Rank:
             warmup=chosen.warmup_steps,
             exact_tail=chosen.exact_tail_steps,
         )
-        # A rank that hangs is named and ended by the watchdog; this is for what the watchdog cannot see.
         patience = Patience.of_environment()
-        return parallelize(pipe, strategy, compile=self._compile(), timeout_seconds=2 * patience.start)
+        return parallelize(pipe, strategy, compile=self._compile(), timeout_seconds=patience.of_group)
 
     def _compile(self) -> str:
         parallelism = self._job.spec.parallelism
@@ -277,8 +290,8 @@ def in_contract_words(error: Exception) -> Exception:
         return RankHungError(str(error))
     if isinstance(error, LayoutError | Refused):
         return InvalidJobError(str(error))
-    if isinstance(error, torch.OutOfMemoryError):
-        return DoesNotFitError(f"the model does not fit the GPU: {error}")
+    if ran_out_of_memory(error):
+        return DoesNotFitError(f"memory ran out, so the model does not fit the device: {error}")
     if isinstance(error, torch.AcceleratorError):
         return DeviceLostError(f"the GPU failed: {error}")
     return error

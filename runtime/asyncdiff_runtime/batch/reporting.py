@@ -19,7 +19,7 @@ from asyncdiff_api.formats.manifest import ItemCounts
 from asyncdiff_api.formats.progress import MAX_RANKS, PlanSummary, Progress, RankProgress, Throughput
 from asyncdiff_api.formats.result import Result
 
-from asyncdiff_runtime.batch.assignment import RankState, counts_of, made_of, recorded_of
+from asyncdiff_runtime.batch.assignment import RankState, counts_of, download_of, made_of, recorded_of
 from asyncdiff_runtime.batch.launch import Ended
 from asyncdiff_runtime.batch.throughput import (
     Sample,
@@ -122,6 +122,7 @@ def progress_of(view: View, sequence: int, now: float) -> Progress:
         remaining_seconds=remaining_seconds(view.counts, view.total, items_per_second(view.samples)),
         throughput=view.throughput,
         plan=view.plan if loaded else None,
+        download=download_of(view.states),
         world_size=view.world,
         ranks=tuple(_rank_progress(state) for state in ranks),
     )

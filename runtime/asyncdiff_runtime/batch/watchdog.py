@@ -49,6 +49,15 @@ class Patience:
         }
         return cls(**given)
 
+    @property
+    def of_group(self) -> float:
+        """How long a rank waits in a collective for the others, in seconds: for what the watchdog cannot see.
+
+        It is twice what the watchdog allows a rank that may compile, so that one that hangs is named and ended
+        before the others give up.
+        """
+        return 2 * max(self.start, self.shortest)
+
     def between_beats(self, pulse: Pulse) -> float:
         """Gives how long the work may stand still, in seconds."""
         if pulse.stage is not Stage.KNOWN:

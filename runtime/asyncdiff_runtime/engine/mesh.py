@@ -274,19 +274,22 @@ def _bits(tensor: Tensor) -> Tensor:
     return dense if dense.dtype is torch.bool else dense.view(integers[dense.element_size()])
 
 
-def join(device_type: str) -> torch.device:
+def join(device_type: str, timeout_seconds: float = 600.0) -> torch.device:
     """Joins the process group that torchrun describes, unless that was done; gives this rank's device.
 
     Args:
         device_type: "cuda" or "cpu".
+        timeout_seconds: how long ranks wait for each other, at the start and in each collective; torch's own
+            default, ten minutes with NCCL, is shorter than a first compilation may take.
     """
     local = int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device("cuda", local) if device_type == "cuda" else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        timeout = timedelta(seconds=timeout_seconds)
         if device.type == "cuda":
-            dist.init_process_group("nccl", device_id=device)
+            dist.init_process_group("nccl", device_id=device, timeout=timeout)
         else:
-            dist.init_process_group("gloo")
+            dist.init_process_group("gloo", timeout=timeout)
     return device

@@ -82,7 +82,7 @@ def parallelize(
         PipelineRefused: the pipeline carries something that the engine cannot work beneath.
     """
     found = Denoisers.of(pipe, denoiser)
-    device = join(_device_type(pipe))
+    device = join(_device_type(pipe), timeout_seconds)
     if device.type == "cuda" and pipe.device.type == "cpu":
         pipe.to(device)
     mesh = Mesh(device if device.type == "cuda" else pipe.device, timeout_seconds)

@@ -7,9 +7,21 @@
 | `layout` | what a model's folder must hold |
 | `adapters`, `quantization` | what is put on a model |
 | `loading` | the plan of all that, made from small files alone, and the pipeline |
+| `downloading` | bringing what is planned to this machine, and saying how far that is |
 """
 
+from asyncdiff_runtime.batch.models.downloading import download
 from asyncdiff_runtime.batch.models.loading import Plan, load_pipeline, plan_model
 from asyncdiff_runtime.batch.models.parts import BUNDLED_FOLDER, Parts, open_parts
+from asyncdiff_runtime.batch.models.sources import Received
 
-__all__ = ["BUNDLED_FOLDER", "Parts", "Plan", "load_pipeline", "open_parts", "plan_model"]
+__all__ = [
+    "BUNDLED_FOLDER",
+    "Parts",
+    "Plan",
+    "Received",
+    "download",
+    "load_pipeline",
+    "open_parts",
+    "plan_model",
+]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from asyncdiff_api.formats.errors import ModelUnavailableError, OutputRefusedError
 
-from asyncdiff_runtime.batch.models.sources import refuse_cache
+from asyncdiff_runtime.batch.models.sources import Received, refuse_cache
 from asyncdiff_runtime.storage import ObjectChangedError, ObjectMissingError, Stat
 
 if TYPE_CHECKING:
@@ -69,6 +69,21 @@ class BucketSource:
                     self._download(name, folder)
         return folder
 
+    def received(self, names: Collection[str]) -> Received:
+        """As `Source.received`; of a file under way, the spans that are noted."""
+        folder = self.cache / "s3" / self._digest.removeprefix("sha256:")
+        parts = (self._received(folder / name, self._listing[name].size) for name in names)
+        return sum(parts, Received())
+
+    def _received(self, whole: Path, size: int) -> Received:
+        if whole.exists():
+            return Received(size, size)
+        try:
+            noted = _beside(whole, "spans").read_text().split()
+        except FileNotFoundError:
+            noted = []
+        return Received(min(size, len(set(noted)) * SPAN_BYTES), size, whole=False)
+
     @cached_property
     def _listing(self) -> dict[str, Stat]:
         with self._spoken():
@@ -91,8 +106,8 @@ class BucketSource:
     def _download(self, name: str, folder: Path) -> None:
         whole = folder / name
         whole.parent.mkdir(parents=True, exist_ok=True)
-        partial, done = (whole.with_name(f".{whole.name}.{end}") for end in ("partial", "spans"))
-        with _lock(whole.with_name(f".{whole.name}.lock")):
+        partial, done = _beside(whole, "partial"), _beside(whole, "spans")
+        with _lock(_beside(whole, "lock")):
             if whole.exists():  # another process was faster
                 return
             self._fill(name, partial, done)
@@ -143,6 +158,11 @@ class BucketSource:
         except OSError as error:
             refuse_cache(self.name, self.cache, error)
             raise
+
+
+def _beside(whole: Path, what: str) -> Path:
+    """Names a hidden file that goes with one under way."""
+    return whole.with_name(f".{whole.name}.{what}")
 
 
 def _is_plain(name: str) -> bool:

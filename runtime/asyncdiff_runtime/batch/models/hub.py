@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 from asyncdiff_api.formats.errors import ContractError, ModelUnavailableError, OutageError
 
-from asyncdiff_runtime.batch.models.sources import refuse_cache
+from asyncdiff_runtime.batch.models.sources import Received, refuse_cache
 
 logger = logging.getLogger(__name__)
 
@@ -81,11 +81,7 @@ class HubSource:
 
     def files(self) -> frozenset[str]:
         """As `Source.files`."""
-        commit = self.commit()
-        try:
-            return frozenset(json.loads(self._listing_file(commit).read_bytes()))
-        except (OSError, ValueError):  # the cache is read-only, was emptied, or was filled by another tool
-            return self._found[1]
+        return frozenset(self._sizes)
 
     def read(self, name: str) -> bytes:
         """As `Source.read`."""
@@ -97,27 +93,48 @@ class HubSource:
             list(pool.map(self._file, sorted(names)))
         return self._snapshot(self.commit())
 
+    def received(self, names: Collection[str]) -> Received:
+        """As `Source.received`; what is under way may be of files that another process fetches."""
+        snapshot = self._snapshot(self.commit())
+        here = {name: path.stat().st_size for name in names if (path := snapshot / name).exists()}
+        if len(here) == len(names):
+            return Received(sum(here.values()), sum(here.values()))
+        sizes = [self._sizes[name] for name in names]
+        wanted = None if None in sizes else sum(size or 0 for size in sizes)
+        unfinished = (self._repository_folder / "blobs").glob("*.incomplete")
+        return Received(sum(here.values()) + sum(map(_size, unfinished)), wanted, whole=False)
+
     @cached_property
-    def _found(self) -> tuple[str, frozenset[str]]:
+    def _sizes(self) -> dict[str, int | None]:
+        """Size of each file in bytes, where the hub has told it."""
+        try:
+            return dict(json.loads(self._listing_file(self.commit()).read_bytes()))
+        except (OSError, ValueError):  # the cache is read-only, was emptied, or was filled by another tool
+            return self._found[1]
+
+    @cached_property
+    def _found(self) -> tuple[str, dict[str, int | None]]:
         """Commit and files of the revision."""
         return self._in_cache() if self.hub.offline else self._ask_hub()
 
-    def _ask_hub(self) -> tuple[str, frozenset[str]]:
+    def _ask_hub(self) -> tuple[str, dict[str, int | None]]:
         from huggingface_hub import HfApi
 
         api = HfApi(endpoint=self.hub.endpoint, token=self.hub.token)
         revision = self.pinned or self.revision or None
-        info = self._asked(lambda: api.model_info(self.repository, revision=revision, timeout=10))
-        commit, names = str(info.sha), frozenset(file.rfilename for file in info.siblings or ())
+        info = self._asked(
+            lambda: api.model_info(self.repository, revision=revision, timeout=10, files_metadata=True)
+        )
+        commit, sizes = str(info.sha), {file.rfilename: file.size for file in info.siblings or ()}
         listing = self._listing_file(commit)
         with suppress(OSError):  # a read-only cache: it is asked again
             listing.parent.mkdir(parents=True, exist_ok=True)
             unfinished = listing.with_suffix(f".{os.getpid()}")
-            unfinished.write_text(json.dumps(sorted(names)))
+            unfinished.write_text(json.dumps(sizes, sort_keys=True))
             unfinished.replace(listing)
-        return commit, names
+        return commit, sizes
 
-    def _in_cache(self) -> tuple[str, frozenset[str]]:
+    def _in_cache(self) -> tuple[str, dict[str, int | None]]:
         """Looks up a revision in the local cache alone."""
         wanted = self.pinned or self.revision or "main"
         reference = self._repository_folder / "refs" / wanted
@@ -131,7 +148,7 @@ class HubSource:
                 f"with `hf download {self.repository} --revision {wanted}`, or unset the variable"
             )
         files = (path for path in snapshot.rglob("*") if path.is_file())
-        return commit, frozenset(path.relative_to(snapshot).as_posix() for path in files)
+        return commit, {path.relative_to(snapshot).as_posix(): path.stat().st_size for path in files}
 
     def _file(self, name: str) -> Path:
         """Gives the path of a file in the cache, fetched if need be."""
@@ -230,7 +247,7 @@ class HubSource:
         return self._repository_folder / "snapshots" / commit
 
     def _listing_file(self, commit: str) -> Path:
-        """Names of a commit's files, kept beside the hub's cache: a resumed job asks the hub nothing."""
+        """Names and sizes of a commit's files, kept beside the hub's cache: a resumed job asks the hub nothing."""
         return self.hub.cache / ".asyncdiff" / self._repository_folder.name / f"{commit}.json"
 
 
@@ -243,6 +260,15 @@ def _failures_of_http() -> tuple[type[Exception], ...]:
 
     bases = (base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception))
     return (*bases, OSError)
+
+
+def _size(path: Path) -> int:
+    """Gives the bytes of a file that may be gone by now; of one with holes, what is written."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0
+    return min(found.st_size, found.st_blocks * 512)
 
 
 def _status(error: Any) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any
 from asyncdiff_api.formats.errors import ContractError, ModelUnavailableError
 from asyncdiff_api.model import Model
 
+from asyncdiff_runtime.batch.memory import ran_out_of_memory
 from asyncdiff_runtime.batch.models.adapters import (
     PlannedAdapter,
     components_of,
@@ -31,7 +32,7 @@ from asyncdiff_runtime.batch.models.layout import (
 )
 from asyncdiff_runtime.batch.models.parts import Parts
 from asyncdiff_runtime.batch.models.quantization import check_quantization, quantization_config
-from asyncdiff_runtime.batch.models.sources import Source
+from asyncdiff_runtime.batch.models.sources import Received, Source
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,22 @@ class Plan:
             OutageError: As `Source`.
         """
         return self.source.fetch(self.files)
+
+    def fetch_all(self) -> None:
+        """As `fetch`, for the VAE and the adapters too."""
+        for source, files in self._wanted():
+            source.fetch(files)
+
+    def received(self) -> Received:
+        """Gives how much of all that is on this machine."""
+        return sum((source.received(files) for source, files in self._wanted()), Received())
+
+    def _wanted(self) -> Iterator[tuple[Source, frozenset[str]]]:
+        yield self.source, self.files
+        if self.vae is not None:
+            yield self.vae.source, self.vae.files
+        for planned in self.adapters:
+            yield planned.source, planned.files
 
 
 def plan_model(model: Model, parts: Parts) -> Plan:
@@ -162,7 +179,7 @@ def _loading(name: str) -> Iterator[None]:
 
     try:
         yield
-    except (ContractError, torch.OutOfMemoryError, torch.AcceleratorError):
+    except (ContractError, torch.AcceleratorError):
         raise
     except (
         AttributeError,
@@ -174,6 +191,8 @@ def _loading(name: str) -> Iterator[None]:
         TypeError,
         ValueError,
     ) as error:
+        if ran_out_of_memory(error):
+            raise
         raise ModelUnavailableError(
             f"{name} could not be loaded ({type(error).__name__}: {error})"
         ) from error

@@ -19,6 +19,21 @@ READERS: Final = 4
 _NO_CACHE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
 
 
+@dataclass(frozen=True)
+class Received:
+    """How much of what is to be fetched is on this machine."""
+
+    bytes: int = 0
+    wanted: int | None = 0
+    """Size of all that is wanted, in bytes; None where it is not known."""
+    whole: bool = True
+    """Whether nothing is left to be fetched."""
+
+    def __add__(self, other: Received) -> Received:
+        wanted = None if self.wanted is None or other.wanted is None else self.wanted + other.wanted
+        return Received(self.bytes + other.bytes, wanted, self.whole and other.whole)
+
+
 class Source(Protocol):
     """One repository or folder, at one commit."""
 
@@ -50,6 +65,9 @@ class Source(Protocol):
         Any number of processes and pods may share the cache and fetch at once; raises as `commit`.
         """
 
+    def received(self, names: Collection[str]) -> Received:
+        """Gives how much of files is on this machine, whoever fetches them; asked while `fetch` goes on."""
+
 
 @dataclass(frozen=True)
 class FolderSource:
@@ -80,6 +98,10 @@ class FolderSource:
     def fetch(self, names: Collection[str]) -> Path:  # noqa: ARG002 -- they are here
         """As `Source.fetch`."""
         return self.folder
+
+    def received(self, names: Collection[str]) -> Received:  # noqa: ARG002 -- they are here
+        """As `Source.received`."""
+        return Received()
 
 
 def digest_of_folder(folder: Path) -> str:
