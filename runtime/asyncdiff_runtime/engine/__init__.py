@@ -7,6 +7,7 @@ image = pipe("a fox in the snow").images[0]  # on every rank, under torchrun
 """
 
 from .errors import (
+    CaptureRefused,
     EngineError,
     LayoutError,
     LookaheadRefused,
@@ -18,12 +19,15 @@ from .errors import (
     Refused,
     SplitRefused,
 )
+from .graph.options import Capture, Lowering
 from .lowering import Compile
 from .parallelize import Parallel, parallelize
 from .report import Report
 from .strategy import Data, Exact, Lookahead, Strategy
 
 __all__ = [
+    "Capture",
+    "CaptureRefused",
     "Compile",
     "Data",
     "EngineError",
@@ -31,6 +35,7 @@ __all__ = [
     "LayoutError",
     "Lookahead",
     "LookaheadRefused",
+    "Lowering",
     "Parallel",
     "PeerError",
     "PipelineRefused",

@@ -34,9 +34,13 @@ class CaptureRefused(Refused):
     """The denoiser does something that no graph can hold; the message names the operation and the module."""
 
     @classmethod
-    def at(cls, error: Exception) -> "CaptureRefused":
-        """Says where capturing failed with `error`."""
-        return cls(f"The denoiser cannot be captured as a graph: {type(error).__name__}: {error}")
+    def at(cls, error: Exception, place: str) -> "CaptureRefused":
+        """Says where capturing failed with `error`; `place` is a line of the model's code and a module."""
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+        where = f" at {place}" if place else ""
+        return cls(
+            f"The denoiser cannot be captured as a graph{where}: {type(error).__name__}: {_sentence(reason[:400])}"
+        )
 
 
 class LookaheadRefused(Refused):
@@ -61,3 +65,7 @@ class RanksDiverged(PeerError):
 
 class RankTimeout(PeerError):
     """A rank did not arrive at a collective step in time."""
+
+
+def _sentence(reason: str) -> str:
+    return reason if reason.endswith((".", "!", "?")) else f"{reason}."

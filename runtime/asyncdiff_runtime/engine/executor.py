@@ -3,17 +3,43 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from .errors import PeerError, SplitRefused
 from .mesh import Layout, Mesh, Stamp
+from .report import Tally
 from .request import Request
 from .split import Frame, OutputForm, difference, divide, tolerance
 
-Evaluate = Callable[[Request], Any]
-"""Answers a request on this rank."""
+
+class Evaluator(Protocol):
+    """Answers requests on this rank, as `Request.run` does."""
+
+    def begin(self, tally: Tally) -> None:
+        """A generation begins; `tally` takes what is to be said about it."""
+
+    def __call__(self, request: Request) -> Any:
+        """The output of a request."""
+
+    def release(self) -> None:
+        """Lets go of all that was kept for later requests."""
+
+
+class Plainly:
+    """Evaluates each request by its modules."""
+
+    def begin(self, tally: Tally) -> None:
+        """Nothing is kept from one generation to the next."""
+
+    def __call__(self, request: Request) -> Any:
+        """The output of a request."""
+        return request.run()
+
+    def release(self) -> None:
+        """Nothing is kept."""
+
 
 Grid = Sequence[Sequence[Request]]
 """The requests of a round: `grid[k]` are those of its k-th evaluation."""
@@ -31,7 +57,7 @@ class Executor:
 
     mesh: Mesh
     layout: Layout
-    evaluate: Evaluate = Request.run
+    evaluate: Evaluator = field(default_factory=Plainly)
     _forms: dict[Any, OutputForm] = field(default_factory=dict, init=False)
     _proven: set[Any] = field(default_factory=set, init=False)
 
@@ -53,7 +79,8 @@ class Executor:
             for request, key in zip(grid[0], keys, strict=True):
                 self._prove(stamp, request, key)
         parts = divide([request.rows for request in grid[0]], self.layout.groups, whole=whole)
-        return self._exchange(stamp, grid, Frame.of([self._forms[key] for key in keys], parts))
+        frame = Frame.of([self._forms[key] for key in keys], parts)
+        return self._exchange(stamp, grid, frame, self.evaluate)
 
     def _whole(self, requests: Sequence[Request]) -> bool:
         """Whether branches are dealt out whole: rows need not be cut, or cannot."""
@@ -66,7 +93,7 @@ class Executor:
         """Evaluates a new kind of request on every rank, to know the form of its output."""
         nothing = torch.empty(0, dtype=torch.uint8, device=self.mesh.device)
         with self._failing_together(stamp, nothing):
-            output = self.evaluate(request)
+            output = request.run()
         self.mesh.gather(stamp, nothing)
         self._forms[key] = OutputForm.of(output, request.rows)
 
@@ -81,12 +108,11 @@ class Executor:
                 f"{request.rows}-row input, so it cannot be split. Set guidance_split=False."
             )
         groups = self.layout.groups
-        whole = self._exchange(
-            stamp, [[request]], Frame.of([form], divide([request.rows], groups, whole=True))
-        )
+        frame = Frame.of([form], divide([request.rows], groups, whole=True))
+        whole = self._exchange(stamp, [[request]], frame, Request.run)
         try:
             frame = Frame.of([form], divide([request.rows], groups, whole=False))
-            apart = self._exchange(stamp, [[request]], frame)
+            apart = self._exchange(stamp, [[request]], frame, Request.run)
         except Exception as error:
             raise SplitRefused(
                 f"The denoiser cannot evaluate some of its {request.rows} rows without the others ({error}). "
@@ -101,15 +127,17 @@ class Executor:
             )
         self._proven.add(key)
 
-    def _exchange(self, stamp: Stamp, grid: Grid, frame: Frame) -> list[list[Any]]:
-        """Runs this rank's slots, gathers all and joins the parts."""
+    def _exchange(
+        self, stamp: Stamp, grid: Grid, frame: Frame, evaluate: Callable[[Request], Any]
+    ) -> list[list[Any]]:
+        """Runs this rank's slots by `evaluate`, gathers all and joins the parts."""
         layout, mesh = self.layout, self.mesh
         slots = -(-layout.slots // mesh.world)
         payload = torch.empty(slots * frame.size, dtype=torch.uint8, device=mesh.device)
         with self._failing_together(stamp, payload):
             for place, (ahead, group) in enumerate(layout.slots_of(mesh.rank)):
                 if ahead < len(grid):
-                    frame.fill(group, grid[ahead], payload[place * frame.size :], self.evaluate)
+                    frame.fill(group, grid[ahead], payload[place * frame.size :], evaluate)
         gathered = mesh.gather(stamp, payload)
 
         def buffer(slot: int) -> torch.Tensor:

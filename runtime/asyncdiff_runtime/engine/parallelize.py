@@ -1,6 +1,8 @@
 """Two lines on any diffusers pipeline."""
 
+import logging
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal
 
@@ -8,15 +10,17 @@ import torch
 
 from .denoisers import Denoisers
 from .errors import LayoutError
-from .executor import Executor
+from .executor import Evaluator, Executor, Plainly
+from .graph.options import Capture
 from .graph.programs import Programs
 from .hook import EngineHook, attach, detach
 from .lowering import Compile, lowered
 from .mesh import Layout, Mesh, join
 from .report import Report
-from .request import Request
 from .session import Session
 from .strategy import Data, Lookahead, Strategy
+
+logger = logging.getLogger(__name__)
 
 
 class Parallel:
@@ -40,6 +44,7 @@ class Parallel:
         """Gives the pipeline back as it was. Doing so twice is harmless."""
         for module in self._denoisers.modules.values():
             detach(module)
+        self._session.executor.evaluate.release()
 
     def __enter__(self) -> "Parallel":
         return self
@@ -57,7 +62,7 @@ def parallelize(
     guidance_split: "bool | Literal['auto']" = "auto",
     denoiser: str | Sequence[str] | None = None,
     compile: "str | Compile" = Compile.OFF,  # noqa: A002 -- the word users know
-    capture: bool = False,
+    capture: "Capture | str | None" = None,
     timeout_seconds: float = 600.0,
 ) -> Parallel:
     """Lets several ranks denoise together, in the pipeline's own loop.
@@ -73,36 +78,43 @@ def parallelize(
         guidance_split: whether guidance branches and rows of the batch are split over the ranks that the
             strategy leaves; "auto" splits over all of them, True refuses generations with too few rows.
         denoiser: names of the modules called at each timestep; found if None.
-        compile: "off", "auto" or "max-autotune": what runs beneath the hook.
-        capture: evaluate the denoiser by its graph, captured at its first call.
+        compile: "off", "auto" or "max-autotune": what `torch.compile` does to each module.
+        capture: evaluate the denoiser by its graph, captured at its first call and lowered as named ("eager");
+            None evaluates it by its modules. `Capture(…)` says more.
         timeout_seconds: how long a rank waits for another.
 
     Raises:
-        LayoutError: the degrees do not fit the ranks.
+        LayoutError: the degrees do not fit the ranks, or two arguments exclude each other.
         PipelineRefused: the pipeline carries something that the engine cannot work beneath.
     """
+    how = Compile(compile)
+    if capture is not None and how is not Compile.OFF:
+        raise LayoutError(
+            f"compile={how.value!r} compiles the denoiser's modules and capture={capture!r} runs its graph in their "
+            f"place; choose one of them."
+        )
     found = Denoisers.of(pipe, denoiser)
     device = join(_device_type(pipe), timeout_seconds)
     if device.type == "cuda" and pipe.device.type == "cpu":
         pipe.to(device)
     mesh = Mesh(device if device.type == "cuda" else pipe.device, timeout_seconds)
-    session = Session(
-        pipe,
-        strategy,
-        Executor(
-            mesh,
-            _layout(strategy, mesh.world, guidance_split),
-            Programs() if capture else Request.run,
-        ),
-        must_split=guidance_split is True,
-    )
-    how = Compile(compile)
+    executor = Executor(mesh, _layout(strategy, mesh.world, guidance_split), _evaluator(capture, mesh.rank))
+    session = Session(pipe, strategy, executor, must_split=guidance_split is True)
     for name, module in found.modules.items():
         detach(module)
         forward = lowered(module.forward, how)
         companion = name in found.companions
         attach(module, EngineHook(module, name, session, companion=companion, forward=forward))
     return Parallel(found, session)
+
+
+def _evaluator(capture: "Capture | str | None", rank: int) -> Evaluator:
+    """What answers requests; of all ranks, the first one warns."""
+    if capture is None:
+        return Plainly()
+    chosen = Capture.of(capture)
+    level = logging.WARNING if rank == 0 else logging.DEBUG
+    return Programs(strict=chosen.strict, capacity=chosen.programs, warn=partial(logger.log, level))
 
 
 def _layout(strategy: Strategy, world: int, split: "bool | Literal['auto']") -> Layout:

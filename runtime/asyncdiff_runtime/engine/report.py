@@ -22,6 +22,7 @@ class Report:
         unused: predictions made ahead that the loop never reached.
         mismatch: for each evaluation the relative distance of its foretold input; None where it was exact.
         waiting_seconds: time this rank spent in gathers, transfer included.
+        captures: graphs captured during it; none where those of earlier generations served.
         notes: what was decided and why, in sentences.
     """
 
@@ -33,6 +34,7 @@ class Report:
     unused: int
     mismatch: tuple[float | None, ...]
     waiting_seconds: float
+    captures: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -55,6 +57,7 @@ class Tally:
     accepted: int = 0
     rejected: int = 0
     waiting_seconds: float = 0.0
+    captures: int = 0
     mismatch: dict[int, Mismatch] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -91,6 +94,7 @@ class Tally:
             unused=self.foretold - self.accepted - self.rejected,
             mismatch=tuple(_number(self.mismatch[index]) for index in sorted(self.mismatch)),
             waiting_seconds=self.waiting_seconds,
+            captures=self.captures,
             notes=tuple(self.notes),
         )
 

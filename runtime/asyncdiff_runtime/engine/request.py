@@ -113,7 +113,7 @@ class Request:
 
     def at(self, xs: Sequence[Tensor], timesteps: Sequence[Any]) -> "Request":
         """The same request at other latents and timesteps, one of each a call."""
-        moved = self._with([call.at(x, t) for call, x, t in zip(self.calls, xs, timesteps, strict=True)])
+        moved = self.with_calls([call.at(x, t) for call, x, t in zip(self.calls, xs, timesteps, strict=True)])
         moved._signature = self._signature  # noqa: SLF001 -- the same class: shapes and conditions stay
         return moved
 
@@ -121,7 +121,7 @@ class Request:
         """The rows `start` to `stop`."""
         if (start, stop) == (0, self.rows):
             return self
-        return self._with([call.take(start, stop) for call in self.calls])
+        return self.with_calls([call.take(start, stop) for call in self.calls])
 
     def same_condition(self, other: "Request") -> bool:
         """Whether all but latents and timesteps is equal."""
@@ -142,7 +142,7 @@ class Request:
             self._signature = earlier._signature  # noqa: SLF001 -- the same class
         return same
 
-    def _with(self, calls: Sequence[Call]) -> "Request":
+    def with_calls(self, calls: Sequence[Call]) -> "Request":
         """The same request with other calls; placeholders are bound to the new companions."""
         if not self.companions:
             return Request(calls[-1])

@@ -151,6 +151,7 @@ class Session:
         looks_ahead = isinstance(self.strategy, Lookahead) and self.strategy.degree > 1
         table = evaluations(scheduler) if looks_ahead else None
         self._latest = Tally(self._count)
+        self.executor.evaluate.begin(self._latest)
         self._generation = Generation(Timesteps.of(self.pipe, scheduler), table, self._latest)
         if table is not None and table.stochastic:
             self._remark(

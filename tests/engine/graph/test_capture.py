@@ -12,7 +12,7 @@ def test_a_captured_pipeline_gives_the_plain_pictures(name: str) -> None:
     pipe = row.build()
     plain = [row.result(pipe, seed=0), row.result(pipe, seed=1, batch=2)]
 
-    with parallelize(pipe, Exact(), capture=True):
+    with parallelize(pipe, Exact(), capture="eager"):
         captured = [row.result(pipe, seed=0), row.result(pipe, seed=1, batch=2)]
 
     for ours, theirs in zip(captured, plain, strict=True):

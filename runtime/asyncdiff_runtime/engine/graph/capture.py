@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import CaptureRefused
 from ..request import Request
+from .blame import place_of
 from .dependence import Dependence
 from .joint import Input, Joint, tensors_of
 
@@ -54,7 +55,7 @@ def capture(request: Request) -> Captured:
         with torch.no_grad():
             program = torch.export.export(joint, tuple(tensors_of(request)), strict=False)
     except Exception as error:
-        raise CaptureRefused.at(error) from error
+        raise CaptureRefused.at(error, place_of(error, joint)) from error
     assert joint.structure.tree is not None
     stored: dict[str, Tensor] = {**program.state_dict, **program.constants}
     weights, paths, inputs = {}, {}, iter(joint.inputs)

@@ -91,7 +91,10 @@ def _inputs(request: Request) -> Iterator[Input]:
         leaves, _ = pytree.tree_flatten_with_path(dict(call.arguments))
         for path, leaf in leaves:
             if _is_input(leaf):
-                yield Input(index, pytree.keystr(path), _dependence(call, pytree.keystr(path)))
+                where = pytree.keystr(path)
+                # A companion's numbers, of no dimension, are its scales at this evaluation.
+                scale = index < len(request.companions) and leaf.ndim == 0
+                yield Input(index, where, Dependence.EVALUATION if scale else _dependence(call, where))
 
 
 def _dependence(call: Call, path: str) -> Dependence:

@@ -1,31 +1,254 @@
-"""Evaluates requests by their graphs, each captured once."""
+"""Answers requests by captured graphs: one for each form of request, made when it is first seen."""
 
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from ..errors import CaptureRefused
+from ..report import Tally
 from ..request import Request
 from .capture import Captured, capture
+from .fingerprint import surroundings
+from .form import Form, flattened
 from .joint import tensors_of
+from .scalars import Lift, Scalars, lifted
+from .states import States
+from .verification import verify
+
+logger = logging.getLogger(__name__)
+
+Answer = Callable[[Sequence[Tensor]], Any]
+"""From a request's tensors to its output."""
+
+Prepare = Callable[[Captured], Answer]
+"""Makes a graph ready to be run."""
+
+CHECKS = 3
+"""Evaluations of a program that are compared with its modules: the first two, and the next generation's first."""
+
+
+def interpreted(captured: Captured) -> Answer:
+    """Runs a graph's operations one by one, as its modules would."""
+    weights = tuple(captured.weights.values())
+
+    def answer(tensors: Sequence[Tensor]) -> Any:
+        return pytree.tree_unflatten(list(captured.graph(*weights, *tensors)), captured.tree)
+
+    return answer
+
+
+@dataclass(eq=False)
+class Known:
+    """A program, and how often it was compared with its modules; evaluations in which it was made count."""
+
+    answer: Answer
+    generation: int
+    checks: int = 1
+
+    def due(self, generation: int) -> bool:
+        """Whether the next evaluation is to be compared.
+
+        At the second evaluation the timestep is another; at a later generation's first, so is the prompt. What a
+        module had kept from earlier calls, and the graph took for constant, shows there.
+        """
+        if self.checks == CHECKS - 1 and generation == self.generation:
+            return False
+        return self.checks < CHECKS
 
 
 class Programs:
-    """The graphs of the requests seen so far; a callable that answers a request, as `Request.run` does.
+    """The programs of the requests seen lately.
 
-    The first request of a kind is evaluated by its modules and then captured, so that capturing never changes a
-    result that was not compared.
+    The first request of a form is answered by its modules and then captured; the program has to agree with them. What
+    cannot be captured is answered by the modules from then on.
+
+    Args:
+        prepare: makes a graph ready to be run.
+        exact: what it makes runs the modules' very operations, and has to agree with them to the bit.
+        strict: what cannot be captured is an error.
+        capacity: programs that are kept, the ones used last; a generation that needs more gets the rest from the
+            modules.
+        warn: takes a sentence for the person who waits.
     """
 
-    def __init__(self) -> None:
-        self._known: dict[Any, Captured] = {}
+    def __init__(
+        self,
+        prepare: Prepare = interpreted,
+        *,
+        exact: bool = True,
+        strict: bool = False,
+        capacity: int = 8,
+        warn: Callable[[str], None] = logger.warning,
+    ) -> None:
+        self._prepare = prepare
+        self._exact = exact
+        self._strict = strict
+        self._capacity = capacity
+        self._warn = warn
+        self._scalars = Scalars()
+        self._states = States()
+        self._known: OrderedDict[Form, Known] = OrderedDict()
+        self._refused: dict[Form, str] = {}
+        self._tally = Tally(0)
+        self._attempts = 0
+        self._said: set[str] = set()
+
+    def begin(self, tally: Tally) -> None:
+        """A generation begins: the modules are looked at again when they are next asked."""
+        self._tally = tally
+        self._attempts = 0
+        self._states.begin()
+
+    def release(self) -> None:
+        """Lets go of every program."""
+        self._states.release()
+        self._known.clear()
+        self._refused.clear()
 
     def __call__(self, request: Request) -> Any:
         """The output of a request."""
-        key = (request.signature(), *(id(call.module) for call in request.calls))
-        captured = self._known.get(key)
-        if captured is None:
-            output = request.run()
-            self._known[key] = capture(request)
-            return output
-        outputs = captured.graph(*captured.weights.values(), *tensors_of(request))
-        return pytree.tree_unflatten(list(outputs), captured.tree)
+        if torch.is_grad_enabled():
+            self._tally.note("Gradients are enabled, so that the denoiser is evaluated by its modules.")
+            return request.run()
+        for lift in self._lifts:
+            form, tensors = self._form(request, lift)
+            known = self._known.get(form)
+            if known is not None:
+                self._known.move_to_end(form)
+                if known.due(self._tally.generation):
+                    return self._compared(request, form, known, tensors)
+                return known.answer(tensors)
+        if form in self._refused:
+            if self._strict:
+                raise CaptureRefused(self._refused[form])
+            self._tally.note(self._refused[form])
+            return request.run()
+        if self._attempts >= self._capacity:
+            self._say(
+                f"This generation calls its denoiser in more than {self._capacity} ways; the others are evaluated "
+                f"by its modules. Arguments that are no tensors, and change at each evaluation, do this."
+            )
+            return request.run()
+        return self._first(request)
+
+    @property
+    def _lifts(self) -> tuple[Lift, ...]:
+        """Ways of making numbers into tensors, the preferred one first."""
+        return (self._scalars.varying, self._scalars.timestep)
+
+    def _form(self, request: Request, lift: Lift) -> tuple[Form, list[Tensor]]:
+        calls, tensors = flattened(request, lift)
+        states = tuple(self._states.of(call.module) for call in request.calls)
+        return Form(calls, states, surroundings()), tensors
+
+    def _by_modules(self, request: Request) -> Any:
+        """The output of the modules, which may change what they keep as they run."""
+        output = request.run()
+        for call in request.calls:
+            self._states.settle(call.module)
+        return output
+
+    def _first(self, request: Request) -> Any:
+        """Answers the first request of a form by its modules, and captures it."""
+        for call in request.calls:
+            self._states.look(call.module)
+        output = self._by_modules(request)
+        self._purge()
+        self._attempts += 1
+        refusal: CaptureRefused | None = None
+        for lift in self._lifts:
+            form, _ = self._form(request, lift)
+            if form in self._refused:
+                continue
+            try:
+                self._keep(form, self._program(lifted(request, lift), output))
+            except CaptureRefused as error:
+                self._refused[form] = f"{error} It is evaluated by its modules."
+                refusal = error
+            else:
+                return output
+        if refusal is not None:
+            self._fall_back(form, refusal)
+        return output
+
+    def _program(self, request: Request, output: Any) -> Known:
+        """The program of a request, compared with the modules' `output`."""
+        started = time.perf_counter()
+        captured = capture(request)
+        try:
+            known = Known(self._prepare(captured), self._tally.generation)
+            made = _without_drawing(known.answer, tensors_of(request))
+        except CaptureRefused:
+            raise
+        except Exception as error:
+            raise CaptureRefused.at(error, "") from error
+        verify(made, output, exact=self._exact)
+        names = " and ".join(type(call.module).__name__ for call in request.calls)
+        logger.info("Captured %s in %.1f s.", names, time.perf_counter() - started)
+        return known
+
+    def _keep(self, form: Form, known: Known) -> None:
+        self._tally.captures += 1
+        self._known[form] = known
+        while len(self._known) > self._capacity:
+            self._known.popitem(last=False)
+        for state in form.states:
+            if state.since:
+                self._tally.note(f"Captured again, since {state.since}.")
+
+    def _purge(self) -> None:
+        """Drops what belongs to states that cannot come back."""
+        for kept in (self._known, self._refused):
+            for form in [form for form in kept if any(state.gone for state in form.states)]:
+                del kept[form]
+
+    def _compared(self, request: Request, form: Form, known: Known, tensors: Sequence[Tensor]) -> Any:
+        """Answers a request by its modules, and compares the program with them."""
+        if any(self._states.of(call.module) is not self._states.look(call.module) for call in request.calls):
+            return self(request)
+        expected = self._by_modules(request)
+        try:
+            verify(known.answer(tensors), expected, exact=self._exact)
+        except CaptureRefused as error:
+            del self._known[form]
+            self._refused[form] = f"{error} It is evaluated by its modules."
+            self._fall_back(form, error)
+        known.checks += 1
+        return expected
+
+    def _fall_back(self, form: Form, refusal: CaptureRefused) -> None:
+        if self._strict:
+            raise refusal
+        self._say(self._refused[form])
+
+    def _say(self, sentence: str) -> None:
+        """Puts a sentence into the generation's report; the first time it is a warning too."""
+        self._tally.note(sentence)
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._warn(sentence)
+
+
+def _without_drawing(answer: Answer, tensors: Sequence[Tensor]) -> Any:
+    """A program's output, the generators of random numbers left as they were.
+
+    Raises:
+        CaptureRefused: it draws from them.
+    """
+    devices = sorted({tensor.device.index for tensor in tensors if tensor.device.type == "cuda"})
+    with torch.random.fork_rng(devices):
+        before = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, devices)]
+        made = answer(tensors)
+        after = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, devices)]
+    if not all(map(torch.equal, before, after)):
+        raise CaptureRefused(
+            "The denoiser draws random numbers as it runs, which no graph does in the same order."
+        )
+    return made

@@ -1,0 +1,60 @@
+"""Whether a program gives what the modules give."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from ..errors import CaptureRefused
+
+_ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 3e-2}
+"""How far a denoiser's output may lie from its own when other kernels add up in another order, relative."""
+
+
+def verify(made: Any, expected: Any, *, exact: bool) -> None:
+    """Compares a program's output with that of the modules for the same request.
+
+    Args:
+        made: the program's.
+        expected: the modules'.
+        exact: the program runs the very operations of the modules, so that full precision has to agree to the bit.
+
+    Raises:
+        CaptureRefused: they differ by more than rounding explains; the message says how far.
+    """
+    leaves, tree = pytree.tree_flatten(expected)
+    found, structure = pytree.tree_flatten(made)
+    if structure != tree or [_form(leaf) for leaf in found] != [_form(leaf) for leaf in leaves]:
+        raise CaptureRefused(
+            f"The captured denoiser gives {[_form(leaf) for leaf in found]} in place of "
+            f"{[_form(leaf) for leaf in leaves]}, so that it is not used."
+        )
+    for ours, theirs in zip(found, leaves, strict=True):
+        apart, allowed = distance(ours, theirs), _allowed(theirs, exact=exact)
+        if not apart <= allowed:
+            raise CaptureRefused(
+                f"The captured denoiser's output lies {apart:.1e} from that of its modules, relative, where "
+                f"rounding explains {allowed:.0e}, so that it is not used. What its modules do depends on more "
+                f"than their arguments and attributes, or on a setting of torch within them."
+            )
+
+
+def distance(made: Tensor, expected: Tensor) -> float:
+    """The relative distance ‖made − expected‖ / ‖expected‖; infinities and not-a-number are equal to their like."""
+    same = (made == expected) | (made.isnan() & expected.isnan())
+    if bool(same.all()):
+        return 0.0
+    apart = torch.where(same, 0.0, made.double() - expected.double())
+    return float(apart.norm() / expected.double().nan_to_num(0.0, 0.0, 0.0).norm().clamp_min(1e-30))
+
+
+def _allowed(expected: Tensor, *, exact: bool) -> float:
+    # A GPU's libraries choose among kernels anew, so that not even a module agrees with itself to the bit.
+    if exact and expected.device.type == "cpu" and expected.dtype in (torch.float32, torch.float64):
+        return 0.0
+    return _ROUNDING.get(expected.dtype, 0.0)
+
+
+def _form(leaf: Any) -> Any:
+    return (tuple(leaf.shape), leaf.dtype) if isinstance(leaf, Tensor) else leaf
