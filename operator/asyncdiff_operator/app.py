@@ -71,6 +71,7 @@ class Operator:
         self._cache = Cache()
         self._queue: WorkQueue[JobKey] = WorkQueue()
         self._idle = asyncio.Event()
+        self._leadership: asyncio.Task[None] | None = None
         self._client = self._new_client(session, credentials.server, options.request_seconds)
         times = LeaseTimes.lasting(options.lease_seconds)
         identity = identity_of(options)
@@ -128,16 +129,23 @@ class Operator:
                 await self._finish_looks()
             finally:
                 told_to_stop.cancel()
+                await self._hand_over()
                 work.cancel()
                 await asyncio.wait({work, told_to_stop})
-                await self._elector.release()
 
     async def _work(self) -> None:
         await self._start()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watcher.run())
             group.create_task(self._resync.run())
-            group.create_task(self._lead())
+            self._leadership = group.create_task(self._lead())
+
+    async def _hand_over(self) -> None:
+        """Gives the Lease back before the watches end, which takes seconds where one is just being begun."""
+        if self._leadership is not None:
+            self._leadership.cancel()
+            await asyncio.wait({self._leadership})
+        await self._elector.release()
 
     async def _start(self) -> None:
         """Fills the cache; waits for an API server that does not answer."""

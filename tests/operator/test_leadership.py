@@ -102,10 +102,16 @@ def test_a_replica_that_does_not_lead_is_ready_knows_the_jobs_and_writes_nothing
         wait_until(first.leads, what="the first to lead")
         await_phase(plane.api, submit(plane.api, namespace), "Complete")
         complete = f'asyncdiff_jobs{{namespace="{namespace}",phase="Complete"}}'
-        wait_until(lambda: second.metric(complete) == 1, what="the second to know of the end")
+        wait_until(lambda: first.metric(complete) == 1, what="the first to know of the end")
         assert second.is_ready()
         assert not second.leads()
+        assert second.metric(complete) == 0, "only the leader counts"
         assert [event for event in plane.audit.writes() if event.user == second.identity] == []
+        assert first.stop() == 0
+        wait_until(second.leads, what="the second to lead")
+        wait_until(
+            lambda: second.metric(complete) == 1, what="it to count the job, which it has known all along"
+        )
 
 
 def test_replicas_that_are_killed_one_after_the_other_never_write_at_the_same_time(

@@ -187,7 +187,7 @@ _AT_WORK: dict[Reason, ReasonText] = {
     Reason.SUSPENDED_BY_OTHERS: _text(
         (_STARTED, _SUSPENDED, _PROGRESSING, _DEGRADED),
         "Something else keeps the job's Job suspended, whenever the operator resumes it.",
-        "If it is Kueue, which may manage every Job, name a queue in run.queueName or exempt the namespace. "
+        "If it is Kueue, which may manage every Job, exempt the namespace or create the job again with run.queueName. "
         "Once nothing suspends the Job any more, set run.suspend to true and to false again.",
     ),
     Reason.NOT_SUSPENDED: _text((_SUSPENDED,), "The job may run."),

@@ -73,9 +73,10 @@ def _why_foreign(child: Manifest, job: Manifest) -> tuple[Reason, str]:
     """Tells an object of somebody else from one of the job's own that has lost one of its two marks."""
     metadata, uid = child["metadata"], job["metadata"]["uid"]
     name = f"{child['kind']} {metadata['name']}"
-    if any(owner["uid"] == uid for owner in metadata.get("ownerReferences", ())):
+    owners = [owner["uid"] for owner in metadata.get("ownerReferences", ())]
+    if uid in owners:
         return Reason.CHILD_DISOWNED, f"{name} has lost the label {JOB_UID_LABEL}={uid}"
-    if (metadata.get("labels") or {}).get(JOB_UID_LABEL) == uid:
+    if not owners and (metadata.get("labels") or {}).get(JOB_UID_LABEL) == uid:
         owner = f"{job['kind']} {job['metadata']['name']} with the uid {uid}"
         return Reason.CHILD_DISOWNED, f"{name} has no owner reference to the {owner}"
     return Reason.NAME_TAKEN, f"{name} exists and belongs to someone else"

@@ -44,7 +44,7 @@ def force_deletions(situation: Situation, pods: Iterable[ChildPod]) -> tuple[Del
         return ()
     known = tuple(pods)
     due = [pod for pod, seconds in _overdue(situation, known) if seconds >= limit]
-    due += [pod for pod in known if pod.given_up]
+    due += [pod for pod in known if pod.given_up and not pod.removed]
     return tuple(Delete(target=pod.manifest, force=True) for pod in due)
 
 

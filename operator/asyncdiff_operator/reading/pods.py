@@ -120,6 +120,11 @@ class ChildPod:
         return self.phase == "Failed" and disruption.get("reason") == GIVEN_UP
 
     @property
+    def removed(self) -> bool:
+        """Whether it was removed without its kubelet's word, and is there for its finalizers alone."""
+        return self._metadata.get("deletionGracePeriodSeconds") == 0
+
+    @property
     def exit_code(self) -> int | None:
         """How its container ended; None if it has not, or nobody saw it."""
         code = self._terminated.get("exitCode")

@@ -240,6 +240,9 @@ def test_a_pod_that_was_given_up_is_removed_though_its_removal_was_refused_at_fi
     given_up["status"]["conditions"] = [disruption]
     (again,) = plan(running(given_up, job=opted), DEFAULTS, after(seconds=301)).operations
     assert again == Delete(target=given_up, force=True)
+    given_up["metadata"]["deletionGracePeriodSeconds"] = 0
+    held = plan(running(given_up, job=opted), DEFAULTS, after(seconds=302))
+    assert held.operations == (), "it was removed, and its Job has yet to take its finalizer off"
     ordinary = pod(JOB, 0, "failed", going=START, disrupted=True)
     assert plan(running(ordinary, job=opted), DEFAULTS, after(seconds=301)).operations == ()
 
