@@ -1,4 +1,4 @@
-"""What the operator's tests share: a control plane that knows jobs, a node, and a nursery of operators."""
+"""What the operator's tests share: a control plane that knows jobs, a node, a nursery of operators, and a stage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from support.admission import install_crd
 from support.cluster import Cluster
 from support.kubelet import Kubelet, Node, all_goes_well, kubelet
-from support.operator import Nursery
+from support.operator import Gateway, Nursery, Stage, operator_on
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +31,22 @@ def nursery() -> Iterator[Nursery]:
     """Where operators come from."""
     with Nursery() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def stage(plane: Cluster, nodes: Kubelet, nursery: Nursery) -> Iterator[Stage]:
+    """An operator that serves all namespaces, and compares everything each second, so that no test waits for that."""
+    with (
+        Gateway(plane, "operator-of-all") as gateway,
+        operator_on(
+            nursery,
+            plane,
+            "default",
+            gateway=gateway,
+            namespaces="",
+            lease_seconds="15",
+            resync_seconds="1",
+            allowed_images="registry.example/*",
+        ) as operator,
+    ):
+        yield Stage(plane, nodes, gateway, operator)

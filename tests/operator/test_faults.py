@@ -167,41 +167,32 @@ def fresh() -> Iterator[tuple[Cluster, Kubelet]]:
         yield cluster, running
 
 
-def test_an_operator_outlives_an_api_server_that_is_away_for_less_than_its_lease(
+def test_in_an_outage_an_operator_lives_as_long_as_its_lease_and_a_successor_goes_on_after_it(
     fresh: tuple[Cluster, Kubelet], nursery: Nursery
 ) -> None:
     (plane, nodes), gate = fresh, Gate()
-    namespace = plane.namespace()
-    nodes.behave(namespace, held(gate))
-    with operator_on(nursery, plane, namespace, lease_seconds="20") as operator:
-        submitted = submit(plane.api, namespace)
-        await_phase(plane.api, submitted, "Running")
+    lasting, brief = plane.namespace(), plane.namespace()
+    for namespace in (lasting, brief):
+        nodes.behave(namespace, held(gate))
+    with (
+        operator_on(nursery, plane, lasting, lease_seconds="60") as survivor,
+        operator_on(nursery, plane, brief) as mortal,
+    ):
+        jobs = [submit(plane.api, namespace) for namespace in (lasting, brief)]
+        for submitted in jobs:
+            await_phase(plane.api, submitted, "Running")
         plane.processes.kill("kube-apiserver")
         gate.open()
-        wait_until(lambda: "could not be renewed" in operator.log(), what="the outage to be noticed")
-        assert operator.page("/healthz")
+        assert mortal.process.wait() == 1
+        mortal.start(ready=False)
+        wait_until(lambda: "does not answer" in mortal.log(), what="the successor to find nobody")
+        assert not mortal.is_ready()
+        wait_until(lambda: "could not be renewed" in survivor.log(), what="the outage to be noticed")
+        assert survivor.page("/healthz")
         plane.start_api_server()
-        ended_right(plane, submitted)
-        assert not operator.process.has_ended()
-
-
-def test_an_operator_whose_lease_runs_out_in_an_outage_ends_and_its_successor_goes_on(
-    fresh: tuple[Cluster, Kubelet], nursery: Nursery
-) -> None:
-    (plane, nodes), gate = fresh, Gate()
-    namespace = plane.namespace()
-    nodes.behave(namespace, held(gate))
-    with operator_on(nursery, plane, namespace) as operator:
-        submitted = submit(plane.api, namespace)
-        await_phase(plane.api, submitted, "Running")
-        plane.processes.kill("kube-apiserver")
-        assert operator.process.wait() == 1
-        operator.start(ready=False)
-        wait_until(lambda: "does not answer" in operator.log(), what="the successor to find nobody")
-        assert not operator.is_ready()
-        gate.open()
-        plane.start_api_server()
-        ended_right(plane, submitted)
+        for submitted in jobs:
+            ended_right(plane, submitted)
+        assert not survivor.process.has_ended()
 
 
 def vanish(plane: Cluster, submitted: Document) -> None:

@@ -10,38 +10,32 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import yaml
+from asyncdiff_api.formats.container import HTTP_PORT
 from support.cluster import Cluster, reference
-from support.kubelet import Await, CannotPull, Gate, Kubelet, Node, Script, Start, all_goes_well, is_finish
-from support.operator import Gateway, Nursery, Operator, Reply, Seen
+from support.kubelet import (
+    Await,
+    CannotPull,
+    Gate,
+    Kubelet,
+    Node,
+    Report,
+    Script,
+    Start,
+    all_goes_well,
+    counts,
+    is_finish,
+    progress,
+)
+from support.operator import Gateway, Nursery, Operator, Reply, Seen, operator_on
 from support.operator.jobs import await_phase, condition, status, submit
-from support.processes import wait_until
-from support.repository import ROOT
+from support.operator.rights import granted, manifests
+from support.processes import addresses_of_this_machine, is_free, wait_until
 
 Document = dict[str, Any]
-Right = tuple[str, str]
-"""A verb and a resource, with its subresource after a slash."""
 
 SYSTEM = "asyncdiff-system"
+RBAC = "rbac.authorization.k8s.io/v1"
 USER = f"system:serviceaccount:{SYSTEM}:asyncdiff-operator"
-RIGHTS = ("Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
-
-
-def manifests(plane: Cluster) -> list[Document]:
-    documents = yaml.safe_load_all(plane.kubectl("kustomize", str(ROOT / "manifests")))
-    return [document for document in documents if document["kind"] in RIGHTS]
-
-
-def granted(documents: list[Document]) -> set[Right]:
-    """What the roles of the operator allow; those of people are named otherwise."""
-    rules = [
-        rule
-        for document in documents
-        if document["kind"] in ("Role", "ClusterRole")
-        and document["metadata"]["name"].startswith("asyncdiff-operator")
-        for rule in document["rules"]
-    ]
-    return {(verb, resource) for rule in rules for verb in rule["verbs"] for resource in rule["resources"]}
 
 
 @dataclass(frozen=True)
@@ -204,3 +198,45 @@ def test_the_token_of_the_service_account_is_enough(stage: Stage, nursery: Nurse
     assert stage.operator.stop() == 0
     wait_until(another.leads, what="the other replica to lead")
     assert another.stop() == 0
+
+
+def test_pods_are_asked_through_the_api_server_from_when_that_is_granted_and_not_before(
+    stage: Stage, nursery: Nursery
+) -> None:
+    free = (address for address in addresses_of_this_machine() if is_free(address, HTTP_PORT))
+    if (address := next(free, None)) is None:
+        pytest.skip(
+            f"an API server passes nothing on to loopback addresses, and no other has port {HTTP_PORT} free"
+        )
+    namespace, api = stage.plane.namespace(), stage.plane.api
+    stage.nodes.house_next_pod_at(address)
+    half = counts(4, 2)
+    stage.nodes.behave(namespace, lambda pod: Script((Start(), Report(progress(pod, 1, half)))))
+    kubeconfig = stage.plane.kubeconfig_for_service_account(SYSTEM, "asyncdiff-operator")
+    with operator_on(
+        nursery, stage.plane, namespace, kubeconfig=kubeconfig, lease_namespace=SYSTEM, progress="proxy"
+    ):
+        one_shard = {"spec.parallelism": {"shards": 1, "gpusPerPod": 1, "pods": 1}}
+        stored = submit(api, namespace, one_shard)
+        wait_until(
+            lambda: condition(status(api, stored), "Degraded").get("reason") == "ProgressUnknown",
+            what="the operator to be refused",
+            seconds=90,
+        )
+        assert status(api, stored)["items"]["done"] == 0
+        rule = {"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get"]}
+        role = reference(RBAC, "Role", "proxy", namespace)
+        subject = {"kind": "ServiceAccount", "name": "asyncdiff-operator", "namespace": SYSTEM}
+        granted_by = {"apiGroup": RBAC.partition("/")[0], "kind": "Role", "name": "proxy"}
+        api.create({**role, "rules": [rule]})
+        api.create({**role, "kind": "RoleBinding", "roleRef": granted_by, "subjects": [subject]})
+        wait_until(
+            lambda: status(api, stored)["items"]["done"] == 2, what="the pod's report to arrive", seconds=90
+        )
+        found = status(api, stored)
+        assert condition(found, "Degraded")["reason"] == "Healthy"
+        assert condition(found, "Progressing")["reason"] == "Generating"
+    asked = [e for e in stage.plane.audit.events() if e.resource == "pods/proxy" and e.namespace == namespace]
+    assert {event.user for event in asked} == {USER}
+    assert {403, 200} <= {event.code for event in asked}
+    api.delete(stored)

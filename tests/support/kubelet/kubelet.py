@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -48,7 +49,7 @@ class Kubelet:
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._by_name: dict[tuple[str, str], PodWorker] = {}
-        self._addresses = pod_addresses()
+        self._addresses: Iterator[str] = pod_addresses()
         self._failure: BaseException | None = None
         self._port = free_port()
 
@@ -59,6 +60,10 @@ class Kubelet:
     def add_node(self, node: Node) -> None:
         """Registers a node and sends its heartbeats."""
         self._do(self._add_node(node))
+
+    def house_next_pod_at(self, address: str) -> None:
+        """Gives the next pod an address that is not the loopback's: the API server passes nothing on to that."""
+        self._addresses = itertools.chain((address,), self._addresses)
 
     def kill(self, pod: Manifest, end: Exit | None = None) -> None:
         """Ends a pod's container from outside: by SIGKILL, or as the exit says."""
@@ -81,6 +86,10 @@ class Kubelet:
         self._do(self._stop_node(name))
         self._cluster.api.delete(reference("v1", "Node", name))
         for pod in self._pods_on(name):
+            disruption = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC"}
+            conditions = [*pod["status"].get("conditions", ()), disruption]
+            failed = {"phase": "Failed", "conditions": conditions}
+            self._cluster.api.patch(pod, {"status": failed}, subresource="status")
             self._cluster.api.delete(pod, gracePeriodSeconds="0")
 
     def check(self) -> None:

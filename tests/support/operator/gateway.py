@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from support.processes import free_port
 if TYPE_CHECKING:
     from support.cluster import Cluster
 
+TIME = re.compile(rb'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)((?:\.\d+)?)Z"')
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 HOP_HEADERS = frozenset(
     {"host", "connection", "transfer-encoding", "content-length", "content-encoding", "date"}
@@ -73,9 +75,12 @@ class Gateway:
     def __init__(self, cluster: Cluster, user: str, groups: Iterable[str] = ("system:masters",)) -> None:
         self.ahead = timedelta(0)
         """How far the API server's clock is ahead of this machine's, as its answers say."""
+        self.skew = timedelta(0)
+        """The same, and every time in its objects too: what the operator would see whose own clock is wrong."""
         self.before: Before = lambda _: None
         self.after: After = lambda _seen, _code: None
         self.mangle: Mangle = lambda _seen, line: [line]
+        self.user = user
         self.port = free_port()
         self._server = cluster.server
         config = json.loads(cluster.kubeconfig_for_user(user, groups).read_text())
@@ -120,7 +125,7 @@ class Gateway:
         await asyncio.gather(*conversations, return_exceptions=True)
 
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
-        content = await request.read()
+        content = shifted(await request.read(), -self.skew)
         seen = Seen(
             request.method,
             request.path,
@@ -146,8 +151,9 @@ class Gateway:
             if (reply := await asyncio.to_thread(self.after, seen, answer.status)) is not None:
                 return _refusal(reply)
             kept = {n: v for n, v in answer.headers.items() if n.lower() not in HOP_HEADERS}
-            date = format_datetime(parsedate_to_datetime(answer.headers["Date"]) + self.ahead, usegmt=True)
-            return web.Response(status=answer.status, body=body, headers={**kept, "Date": date})
+            moment = parsedate_to_datetime(answer.headers["Date"]) + self.ahead + self.skew
+            kept["Date"] = format_datetime(moment, usegmt=True)
+            return web.Response(status=answer.status, body=shifted(body, self.skew), headers=kept)
 
     async def _stream(
         self, request: web.Request, seen: Seen, answer: aiohttp.ClientResponse
@@ -157,9 +163,19 @@ class Gateway:
             await response.prepare(request)
             async for line in answer.content:
                 for passed in self.mangle(seen, line):
-                    await response.write(passed)
+                    await response.write(shifted(passed, self.skew))
             await response.write_eof()
         return response
+
+
+def shifted(document: bytes, by: timedelta) -> bytes:
+    """A document of JSON with all its times so much later."""
+
+    def shift(found: re.Match[bytes]) -> bytes:
+        moment = datetime.fromisoformat(found[1].decode()) + by
+        return b'"' + moment.isoformat().encode() + found[2] + b'Z"'
+
+    return TIME.sub(shift, document) if by else document
 
 
 def _refusal(reply: Reply) -> web.Response:

@@ -71,3 +71,16 @@ def writes_of(cluster: Cluster, user: str, since: int = 0) -> list[AuditEvent]:
     return [
         event for event in cluster.audit.writes(since) if event.user == user and event.resource != "leases"
     ]
+
+
+def only_on(*nodes: str) -> Document:
+    """Changes that keep a job's pods to some nodes, which need not be there yet."""
+    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(nodes)}
+    required = {"nodeSelectorTerms": [{"matchExpressions": [here]}]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+    return {"spec.pod": {"affinity": affinity}}
+
+
+def child_name(submitted: Document) -> str:
+    """The name of a job's ConfigMap and of the Job of its shards."""
+    return f"{submitted['metadata']['name']}-{submitted['metadata']['uid'][:8]}"

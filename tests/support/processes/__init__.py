@@ -9,7 +9,7 @@ and also when the process that owns it is killed with SIGKILL.
 """
 
 from support.processes.folder import ProcessError, ProcessFolder
-from support.processes.ports import free_port
+from support.processes.ports import addresses_of_this_machine, free_port, is_free
 from support.processes.waiting import wait_until
 
-__all__ = ["ProcessError", "ProcessFolder", "free_port", "wait_until"]
+__all__ = ["ProcessError", "ProcessFolder", "addresses_of_this_machine", "free_port", "is_free", "wait_until"]
