@@ -70,9 +70,10 @@ test-control: ## Run the tests of contract, operator and command line; installs 
 	$(CONTROL)/bin/python $(PYTEST) $(CONTROL_TESTS) $(PYTEST_ARGS)
 
 .PHONY: e2e
-e2e: $(FULL)/.stamp ## Run whole jobs on a real Kubernetes node, made on this machine and gone afterwards (needs root)
+e2e: $(FULL)/.stamp ## Run whole jobs on a real node, made here and gone afterwards (root), or on the cluster of E2E_CONTEXT
 	@$(MAKE) --no-print-directory test-programs
-	$(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/e2e --log-cli-level=INFO --log-cli-format='%(asctime)s  %(message)s' \
+		--log-cli-date-format=%H:%M:%S $(if $(E2E_CONTEXT),--force-enable-socket) $(PYTEST_ARGS)
 
 .PHONY: test-lowest
 test-lowest: ## Run all tests with the oldest versions that pyproject.toml allows

@@ -1,9 +1,10 @@
-"""A whole job on a real node: applied, worked off by pods, found in the bucket."""
+"""A whole job on a real cluster: submitted, worked off by pods, found in the bucket."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.e2e import condition, records_of, small_job, team_namespace, wait_for_end
+from support.e2e import condition, metrics_of, records_of, small_job, status_of, team_namespace
 from support.installation import Installation
 
+logger = logging.getLogger(__name__)
+
+pytestmark = pytest.mark.timeout(1200)
 ITEMS = 4
 CHROMIUM = shutil.which("chromium")
 
@@ -47,12 +51,26 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def finished(installation: Installation) -> Finished:
-    """A job of 2 shards of 2 ranks each, applied as a person would, at its end."""
+def finished(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A job of 2 shards of 2 ranks each, submitted as a person would, at its end."""
     cluster, bucket = installation.cluster, installation.s3.bucket()
     job = small_job("posters", team_namespace(cluster, installation.s3), bucket)
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(job))
-    return Finished(installation, job, wait_for_end(cluster, job), bucket)
+    file = tmp_path_factory.mktemp("job") / "posters.json"
+    file.write_text(json.dumps(job))
+    waited = installation.asyncdiff("submit", str(file), "--wait")
+    finished = Finished(installation, job, status_of(cluster, job), bucket)
+    logger.info(
+        "posters was submitted, and waited for: %s", waited.stdout.strip() or waited.stderr.strip()[-200:]
+    )
+    assert waited.returncode == 0, (
+        f"{waited.stderr}\n{finished.kubectl('describe', 'asyncdiffjobs,jobs,pods')}"
+    )
+    return finished
+
+
+def test_the_charts_own_test_passes(installation: Installation) -> None:
+    told = installation.helm.run("test", "asyncdiff", f"--namespace={installation.system}", "--timeout=2m")
+    assert "Succeeded" in told
 
 
 def test_the_status_tells_that_every_item_was_made(finished: Finished) -> None:
@@ -63,6 +81,20 @@ def test_the_status_tells_that_every_item_was_made(finished: Finished) -> None:
     assert status["phase"] == "Complete"
 
 
+def test_the_command_line_tells_how_it_went_and_what_each_shard_logged(finished: Finished) -> None:
+    where = ("--namespace", finished.job["metadata"]["namespace"])
+
+    status = finished.installation.asyncdiff("status", "posters", *where)
+    logs = finished.installation.asyncdiff("logs", "posters", "--shard", "1", *where)
+    last = finished.installation.asyncdiff("logs", "posters", "--finish", *where)
+
+    assert (status.returncode, logs.returncode, last.returncode) == (0, 0, 0), status.stderr + logs.stderr
+    assert "Complete" in status.stdout
+    assert f"{ITEMS} of {ITEMS}" in status.stdout
+    assert "the model is loaded" in logs.stdout
+    assert last.stdout
+
+
 def test_people_see_it_in_kubectls_columns_and_events(finished: Finished) -> None:
     assert f"Complete   {ITEMS}      {ITEMS}" in finished.kubectl("get", "asyncdiffjobs")
     reasons = finished.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}").split()
@@ -70,15 +102,11 @@ def test_people_see_it_in_kubectls_columns_and_events(finished: Finished) -> Non
 
 
 def test_the_operator_counts_it_in_its_metrics(finished: Finished) -> None:
-    cluster, system = finished.installation.cluster, finished.installation.system
-    pods = cluster.kubectl("-n", system, "get", "pods", "-o", "jsonpath={.items[*].metadata.name}").split()
-    pages = [
-        cluster.kubectl("get", "--raw", f"/api/v1/namespaces/{system}/pods/{pod}:8080/proxy/metrics")
-        for pod in pods
-    ]
     namespace = finished.job["metadata"]["namespace"]
     wanted = f'asyncdiff_items{{namespace="{namespace}",state="done"}} {ITEMS}.0'
-    assert any("asyncdiff_operator_leader 1.0" in page and wanted in page for page in pages)
+    pages = metrics_of(finished.installation)
+    assert ["asyncdiff_operator_leader 1.0" in page for page in pages] == [wanted in page for page in pages]
+    assert sum(wanted in page for page in pages) == 1
 
 
 def test_the_manifest_agrees_with_the_objects_of_the_bucket(finished: Finished, tmp_path: Path) -> None:

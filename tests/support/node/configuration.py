@@ -67,13 +67,14 @@ def cni() -> str:
     return json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge]}, indent=1)
 
 
-def kubelet(folder: Path, socket: Path, address: str) -> dict[str, Any]:
-    """The kubelet's configuration."""
+def kubelet(folder: Path, socket: Path, address: str, cgroup: str) -> dict[str, Any]:
+    """The kubelet's configuration, with all pods under the branch `cgroup` of control groups."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "containerRuntimeEndpoint": f"unix://{socket}",
         "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{cgroup}",
         "cgroupsPerQOS": True,
         "enforceNodeAllocatable": ["pods"],
         "failCgroupV1": False,

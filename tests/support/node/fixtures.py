@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -13,6 +15,9 @@ from support.node.node import NEEDED, Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 
 @pytest.fixture(scope="session")
@@ -20,13 +25,25 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """The session's node, with the images of operator and runtime."""
     if reason := hindrance():
         pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("images")
-    environment = images.Environment.of_this_process()
-    with Node.start(images.base(), mounts=environment.folders) as node:
-        for archive in (images.operator(folder), images.runtime(folder, environment)):
+    with node_with_images(tmp_path_factory.mktemp("images")) as node:
+        yield node
+
+
+@contextlib.contextmanager
+def node_with_images(folder: Path) -> Iterator[Node]:
+    """Starts a node that has the images; archives pass through `folder`."""
+    runtime = images.Runtime.wanted()
+    with Node.start(images.base(), mounts=runtime.mounts) as node:
+        logger.info(
+            "a node is ready: kubelet, containerd, kube-proxy, name server, four GPUs that are not there"
+        )
+        for build in (images.operator, runtime.build):
+            archive = build(folder)
             node.import_image(archive)
+            logger.info("it has the image %s, %d MB", archive.stem, archive.stat().st_size / 1e6)
             archive.unlink()
         yield node
+    logger.info("the node is gone")
 
 
 def hindrance() -> str:

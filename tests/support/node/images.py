@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from support.tools.cache import cache_folder, cached
+from support.tools.cache import cache_folder, cached, lock
 
 REPOSITORY = Path(__file__).parents[3]
 BASE = "localhost/debian-base:bookworm"
@@ -20,10 +22,12 @@ OPERATOR = "localhost/asyncdiff-operator:e2e"
 RUNTIME = "localhost/asyncdiff-runtime:e2e"
 BASE_PACKAGES = ("python3", "ca-certificates")
 ARCHIVE = "image.tar"
+KEPT_LAYERS = 30
+"""Layers of earlier builds that may stay in the cache; beyond that it begins anew."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 PASSED_ON = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CERT", "PIP_TRUSTED_HOST")
 
-# torch alone is 6 GB, so the containers read this machine's environment where it lies; see `Environment`.
+# torch alone is 6 GB, so the containers read this machine's environment where it lies; see `Runtime`.
 THIN_RUNTIME = """\
 FROM {base}
 # Folders of this machine are mounted beneath, and any user may go through.
@@ -35,21 +39,33 @@ ENTRYPOINT ["asyncdiff"]
 
 
 @dataclass(frozen=True)
-class Environment:
-    """The virtual environment that these tests run in, as containers see it too.
+class Runtime:
+    """How the runtime's image is had, and what its containers need beside it.
 
     Attributes:
-        folders: what containers must be able to read, under the same paths.
+        build: builds it and gives its archive, put into the folder that it is given.
+        mounts: folders of this machine that containers must be able to read, under the same paths.
     """
 
-    folders: tuple[Path, ...]
+    build: Callable[[Path], Path]
+    mounts: tuple[Path, ...] = ()
 
     @classmethod
-    def of_this_process(cls) -> Environment:
-        """The environment, the Python it was made from, and this repository, which it refers to."""
-        own = (Path(sys.prefix), Path(sys.base_prefix), REPOSITORY)
-        # a Debian's own Python is in the image too, and /usr must stay the image's
-        return cls(tuple(folder for folder in own if folder != Path("/usr")))
+    def wanted(cls) -> Runtime:
+        """The image that `E2E_IMAGE` names: `thin`, the default, or `full`, as it is shipped."""
+        match os.environ.get("E2E_IMAGE") or "thin":
+            case "thin":
+                return cls(partial(thin_runtime, mounts=environment()), environment())
+            case "full":
+                return cls(full_runtime)
+        raise ValueError(f"E2E_IMAGE is {os.environ['E2E_IMAGE']!r}; say `thin` or `full`")
+
+
+def environment() -> tuple[Path, ...]:
+    """The virtual environment that these tests run in, the Python it was made from, and this repository."""
+    own = (Path(sys.prefix), Path(sys.base_prefix), REPOSITORY)
+    # a Debian's own Python is in the image too, and /usr must stay the image's
+    return tuple(folder for folder in own if folder != Path("/usr"))
 
 
 def base() -> Path:
@@ -78,28 +94,41 @@ def operator(folder: Path) -> Path:
     return build(folder, OPERATOR, "--target=operator", f"--file={REPOSITORY / 'Dockerfile'}", REPOSITORY)
 
 
-def runtime(folder: Path, environment: Environment) -> Path:
-    """Builds an image of the runtime that holds no packages; they are read from `environment`."""
+def full_runtime(folder: Path) -> Path:
+    """Builds the runtime's image from the Dockerfile, torch and all."""
+    return build(folder, RUNTIME, "--target=runtime", f"--file={REPOSITORY / 'Dockerfile'}", REPOSITORY)
+
+
+def thin_runtime(folder: Path, mounts: tuple[Path, ...]) -> Path:
+    """Builds an image of the runtime that holds no packages; they are read from what is mounted."""
     context = folder / "thin"
     context.mkdir()
-    folders = " ".join(map(str, environment.folders))
-    text = THIN_RUNTIME.format(base=BASE, folders=folders, venv=sys.prefix)
-    (context / "Dockerfile").write_text(text)
+    folders = " ".join(map(str, mounts))
+    (context / "Dockerfile").write_text(THIN_RUNTIME.format(base=BASE, folders=folders, venv=sys.prefix))
     return build(folder, RUNTIME, context)
 
 
 def build(folder: Path, name: str, *arguments: str | Path) -> Path:
-    """Builds an image on the base and gives its archive."""
-    if BASE not in buildah("images", "--format", "{{.Name}}:{{.Tag}}"):
-        buildah("pull", "--quiet", f"docker-archive:{base()}")
-    settings = [f"--build-arg={key}={os.environ[key]}" for key in PASSED_ON if key in os.environ]
-    if CERTIFICATES.exists():  # of proxies that read along, where there are any
-        settings.append(f"--volume={CERTIFICATES}:{CERTIFICATES}:ro")
-    common = ["--quiet", "--isolation=chroot", "--pull-never", "--layers", f"--build-arg=BASE={BASE}"]
-    buildah("bud", *common, *settings, f"--tag={name}", *arguments)
+    """Builds an image on the base and gives its archive; one build at a time, for the next may remove its layers."""
     archive = folder / f"{name.rpartition('/')[2].replace(':', '-')}.tar"
-    buildah("push", "--quiet", name, f"docker-archive:{archive}:{name}")
+    base_archive = base()
+    with lock(cache_folder() / ".images.lock", on_wait=lambda: None):
+        if BASE not in buildah("images", "--format", "{{.Name}}:{{.Tag}}"):
+            buildah("pull", "--quiet", f"docker-archive:{base_archive}")
+        common = ["--quiet", "--isolation=chroot", "--pull-never", "--layers", f"--build-arg=BASE={BASE}"]
+        buildah("bud", *common, *settings(), f"--tag={name}", *arguments)
+        buildah("push", "--quiet", name, f"docker-archive:{archive}:{name}")
+        if len(buildah("images", "--quiet", "--filter=dangling=true").split()) > KEPT_LAYERS:
+            buildah("rmi", "--prune")
     return archive
+
+
+def settings() -> list[str]:
+    """What a build must know of this machine: where packages come from, and whom to trust on the way."""
+    told = [f"--build-arg={key}={os.environ[key]}" for key in PASSED_ON if key in os.environ]
+    if CERTIFICATES.exists():  # of proxies that read along, where there are any
+        told.append(f"--volume={CERTIFICATES}:{CERTIFICATES}:ro")
+    return told
 
 
 def buildah(verb: str, *arguments: str | Path) -> str:

@@ -132,7 +132,7 @@ class Node:
         (folder / "containerd.toml").write_text(
             configuration.containerd(folder, SOCKET, folder / "spec.json")
         )
-        self._write("kubelet.json", configuration.kubelet(folder, SOCKET, ADDRESS))
+        self._write("kubelet.json", configuration.kubelet(folder, SOCKET, ADDRESS, self.sandbox.cgroup))
         proxy = self.cluster.kubeconfig_for_user("system:kube-proxy")
         self._write("kube-proxy.json", configuration.kube_proxy(proxy))
         names = self.cluster.kubeconfig_for_user("coredns")

@@ -2,7 +2,8 @@
 
 A node leaves much behind when it is killed: mounts, network interfaces, firewall rules, containers whose parents
 are gone. Inside of namespaces of their own (mounts, network, processes) none of it is left, however the tests
-ended: the kernel removes all of it with the namespaces' first process.
+ended: the kernel removes all of it with the namespaces' first process. Control groups alone belong to no
+namespace; `support.node.remains` removes theirs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.node import remains
 from support.processes import ProcessFolder, wait_until
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ INIT = Path(__file__).with_name("init.py")
 NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--uts")
 FIRST = "sandbox"
 LINK = "asyncdiff0"
-"""The sandbox's link on the machine: one at a time, so that its addresses are known beforehand."""
+"""The node's link on the machine: one at a time, so that its addresses are known beforehand."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +37,23 @@ class Sandbox:
         init: the id of the namespaces' first process.
         host: this machine's address as seen from inside.
         address: the sandbox's address as seen from this machine.
+        link: name of the link between the two, on this machine.
     """
 
     processes: ProcessFolder
     init: int
     host: str
     address: str
+    link: str = LINK
 
     @classmethod
-    def create(cls, host: str, address: str, *, owner: int | None = None) -> Sandbox:
+    def create(cls, host: str, address: str, *, link: str = LINK, owner: int | None = None) -> Sandbox:
         """Makes the namespaces, joined to this machine by a link; needs root.
 
         Args:
             host: this machine's end of the link, an IPv4 address.
             address: the other end, of the same /30.
+            link: its name on this machine.
             owner: the id of the process with whose end the sandbox ends; default this process.
         """
         processes = ProcessFolder.create("node", owner=owner)
@@ -62,12 +67,19 @@ class Sandbox:
 
             wait_until(ready, what="the sandbox's mounts")
             init = int(Path(f"/proc/{parent}/task/{parent}/children").read_text())
-            sandbox = cls(processes, init, host, address)
+            sandbox = cls(processes, init, host, address, link)
+            remains.remove_after(processes.path, init)
+            remains.make_groups(sandbox.cgroup)
             sandbox._join()
         except BaseException:
             processes.close()
             raise
         return sandbox
+
+    @property
+    def cgroup(self) -> str:
+        """Name of the branch of control groups that all pods are in."""
+        return self.processes.path.name
 
     def start(self, name: str, argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:
         """Runs a program inside, under the folder's supervisor."""
@@ -84,11 +96,12 @@ class Sandbox:
 
     def route(self, network: str) -> None:
         """Sends what this machine has for a network (such as 10.89.0.0/16) into the sandbox."""
-        ip("route", "replace", network, "via", self.address, "dev", LINK)
+        ip("route", "replace", network, "via", self.address, "dev", self.link)
 
     def close(self) -> None:
         """Ends everything inside and removes the folder."""
         self.processes.close()
+        wait_until(lambda: remains.groups_are_gone(self.cgroup), what=f"the end of group {self.cgroup}")
 
     def __enter__(self) -> Sandbox:
         return self
@@ -99,9 +112,9 @@ class Sandbox:
         self.close()
 
     def _join(self) -> None:
-        ip("link", "add", LINK, "type", "veth", "peer", "name", "eth0", "netns", str(self.init))
-        ip("address", "add", f"{self.host}/30", "dev", LINK)
-        ip("link", "set", LINK, "up")
+        ip("link", "add", self.link, "type", "veth", "peer", "name", "eth0", "netns", str(self.init))
+        ip("address", "add", f"{self.host}/30", "dev", self.link)
+        ip("link", "set", self.link, "up")
         for command in (
             "link set lo up",
             f"address add {self.address}/30 dev eth0",
