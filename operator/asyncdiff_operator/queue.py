@@ -8,6 +8,7 @@ bring a key forward.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import random
@@ -204,7 +205,7 @@ class WorkQueue(Generic[K]):
     async def _wait_for_change(self) -> None:
         due = self._agenda.next_due()
         rest = None if due is None else max(0.0, due - self._clock())
-        try:
-            await asyncio.wait_for(self._changed.wait(), rest)
-        except TimeoutError:
-            return
+        # In Python 3.11 `wait_for` loses a cancellation that comes together with what it waits for.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(rest):
+                await self._changed.wait()

@@ -78,7 +78,8 @@ class Resync:
         rest, retry = self._interval_seconds, FIRST_RETRY_SECONDS
         while True:
             try:
-                await asyncio.wait_for(self._wanted.wait(), rest)
+                async with asyncio.timeout(rest):
+                    await self._wanted.wait()
                 await asyncio.sleep(SETTLING_SECONDS)
             except TimeoutError:
                 pass
