@@ -46,4 +46,5 @@ def extract(graph: Graph, nodes: Collection[Node], gives: Sequence[Node]) -> Par
     reads = tuple(node.name for node in graph.nodes if node in read and node not in chosen)
     part.output(tuple(copies[node] for node in gives))
     part.lint()
-    return Part(GraphModule({}, part), reads, tuple(node.name for node in gives))
+    # Graphs within the graph, which run under another mode of torch, are attributes of its module.
+    return Part(GraphModule(graph.owning_module or {}, part), reads, tuple(node.name for node in gives))
