@@ -19,7 +19,6 @@ from support.kubelet import (
     counts,
     is_finish,
     job_result,
-    shard_of,
     shard_result,
 )
 from support.operator import Reply, Seen, Stage
@@ -121,48 +120,6 @@ def test_a_finish_step_that_is_deleted_is_made_again(stage: Stage) -> None:
     wait_until(again, what="another finish step", seconds=90)
     finishing.open()
     ends_right(stage, stored)
-
-
-def test_a_pod_that_is_deleted_is_replaced_and_the_job_does_not_wait_for_its_first_pod_meanwhile(
-    stage: Stage,
-) -> None:
-    gates, said = (Gate(), Gate()), []
-
-    def script(pod: Manifest) -> Script:
-        held = held_by(gates[0] if is_finish(pod) else gates[shard_of(pod)])
-        return held(pod)
-
-    namespace, api = stage.plane.namespace(), stage.plane.api
-    stage.nodes.behave(namespace, script)
-    stored = submit(api, namespace)
-    running_now = "status.phase=Running"
-    pods = reference("v1", "Pod", namespace=namespace)
-    wait_until(lambda: len(api.items(pods, fieldSelector=running_now)) == 2, what="both pods", seconds=90)
-    gates[1].open()
-    await_stood(stage, stored, succeeded=1)
-    (left,) = api.items(pods, fieldSelector=running_now)
-    api.delete({"apiVersion": "v1", "kind": "Pod", **left})
-
-    def replaced() -> bool:
-        conditions = {each["type"]: each for each in status(api, stored)["conditions"]}
-        said.append(conditions["Progressing"]["reason"])
-        now = api.items(pods, fieldSelector=running_now)
-        return [pod["metadata"]["name"] for pod in now] not in ([], [left["metadata"]["name"]])
-
-    wait_until(replaced, what="another pod to run", seconds=90)
-    assert "PodsReplaced" in said
-    assert "WaitingForPods" not in said
-    gates[0].open()
-    ends_right(stage, stored)
-
-
-def await_stood(stage: Stage, stored: Document, *, succeeded: int) -> None:
-    """Waits until so many shards are done."""
-    wait_until(
-        lambda: (status(stage.plane.api, stored).get("shards") or {}).get("succeeded") == succeeded,
-        what=f"{succeeded} shards to be done",
-        seconds=90,
-    )
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ async def candidacy(elector: Elector) -> None:
         await asyncio.sleep(1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     trouble=st.sampled_from((0.0, 0.1, 0.4, 0.8)),

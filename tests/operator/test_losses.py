@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -46,47 +47,85 @@ def running_on(stage: Stage, node: str, **run: int) -> tuple[Document, Document]
     return stored, {"apiVersion": "v1", "kind": "Pod", **pod}
 
 
-def test_a_pod_whose_removal_by_force_is_refused_at_first_is_removed_and_its_shard_goes_on(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stored, pod = running_on(stage, "dying", forceDeleteAfterSeconds=60)
+@dataclass(frozen=True)
+class Losses:
+    """Jobs that have lost their pods, and have room for others since.
+
+    Attributes:
+        dead: Its node lost its power; its pod was removed by force.
+        refused: Answers to requests to remove that pod which were refused.
+        removed: Its node and its pod are no more.
+        meanwhile: What its status said before there was room for another pod.
+        deleted: Somebody deleted its pod.
+    """
+
+    dead: Document
+    refused: list[int]
+    removed: Document
+    meanwhile: Document
+    deleted: Document
+
+
+@pytest.fixture(scope="module")
+def losses(stage: Stage) -> Losses:
+    """All at once: Kubernetes waits for ten seconds before it replaces a pod."""
     api = stage.plane.api
+    deleted, unloved = running_on(stage, "peaceful")
+    api.delete(unloved, gracePeriodSeconds="1")
+    stage.await_stand(deleted, "Progressing", "False", "PodsReplaced")
+    dead, stuck = running_on(stage, "dying", forceDeleteAfterSeconds=60)
+    removed, gone = running_on(stage, "vanishing")
+    stage.nodes.node_is_removed("vanishing")
     stage.nodes.node_dies("dying")
-    api.delete(pod, gracePeriodSeconds="1")
+    api.delete(stuck, gracePeriodSeconds="1")
+    refused = remove_by_force(stage, dead, stuck)
+    wait_until(lambda: api.find(gone) is None, what="the pod to be gone", seconds=90)
+    stage.await_stand(removed, "Progressing", "False", "PodsReplaced")
+    meanwhile = status(api, removed)
+    for node in ("after-dying", "after-vanishing"):
+        stage.nodes.add_node(Node(name=node))
+    return Losses(dead, refused, removed, meanwhile, deleted)
+
+
+def remove_by_force(stage: Stage, stored: Document, stuck: Document) -> list[int]:
+    """Lets the time of a stuck pod run out; the first request to remove it is refused."""
     refused: list[int] = []
-    refuse = once("DELETE", f"/pods/{pod['metadata']['name']}", Reply(409, "Conflict"))
+    refuse = once("DELETE", f"/pods/{stuck['metadata']['name']}", Reply(409, "Conflict"))
 
     def noted(seen: Seen) -> Reply | None:
         if (reply := refuse(seen)) is not None:
             refused.append(reply.code)
         return reply
 
-    monkeypatch.setattr(stage.gateway, "before", noted)
-    with stage.later(hours=1):
+    def removed() -> bool:
+        stage.poke(stored)
+        return stage.plane.api.find(stuck) is None
 
-        def removed() -> bool:
-            stage.poke(stored)
-            return api.find(pod) is None
-
+    with pytest.MonkeyPatch.context() as patch, stage.later(hours=1):
+        patch.setattr(stage.gateway, "before", noted)
         wait_until(removed, what="the pod to be removed", seconds=90, pause=0.3)
-    assert refused == [409]
-    stage.nodes.add_node(Node(name="after-dying"))
-    found = await_phase(api, stored, "Complete", seconds=120)
+    return refused
+
+
+def test_a_pod_whose_removal_by_force_is_refused_at_first_is_removed_and_its_shard_goes_on(
+    stage: Stage, losses: Losses
+) -> None:
+    assert losses.refused == [409]
+    found = await_phase(stage.plane.api, losses.dead, "Complete", seconds=120)
     assert found["items"]["done"] == 4
 
 
 def test_a_node_that_is_removed_with_its_pods_costs_their_work_in_hand_and_nothing_that_was_counted(
-    stage: Stage,
+    stage: Stage, losses: Losses
 ) -> None:
-    stored, pod = running_on(stage, "vanishing")
-    api = stage.plane.api
-    stage.nodes.node_is_removed("vanishing")
-    wait_until(lambda: api.find(pod) is None, what="the pod to be gone", seconds=90)
-    stage.await_stand(stored, "Progressing", "False", "PodsReplaced")
-    assert status(api, stored)["items"]["done"] == 2
-    stage.nodes.add_node(Node(name="after-vanishing"))
-    found = await_phase(api, stored, "Complete", seconds=120)
+    assert losses.meanwhile["items"]["done"] == 2
+    found = await_phase(stage.plane.api, losses.removed, "Complete", seconds=120)
     assert found["items"] == {"total": 4, "done": 4, "failed": 0, "rejected": 0, "running": 0}
+
+
+def test_a_pod_that_somebody_deletes_is_replaced_and_its_shard_goes_on(stage: Stage, losses: Losses) -> None:
+    found = await_phase(stage.plane.api, losses.deleted, "Complete", seconds=120)
+    assert found["items"]["done"] == 4
 
 
 @pytest.mark.parametrize("silent", ["the shards", "the finish step"])

@@ -27,7 +27,7 @@ from support.kubelet import (
     progress,
 )
 from support.operator import Gateway, Nursery, Operator, Reply, Seen, operator_on
-from support.operator.jobs import await_phase, condition, status, submit
+from support.operator.jobs import await_phase, condition, is_removed, status, submit
 from support.operator.rights import granted, manifests
 from support.processes import addresses_of_this_machine, is_free, wait_until
 
@@ -168,7 +168,7 @@ def loses_a_node(stage: Stage, namespace: str) -> None:
     conflict_once(stage, "PATCH", "/pods/")
     with an_hour_later(stage):
         wait_until(
-            lambda: poked(stage, stored) and not any(map(stage.plane.api.find, stuck)),
+            lambda: poked(stage, stored) and all(is_removed(stage.plane.api, pod) for pod in stuck),
             what="the pods to be removed",
             pause=0.5,
         )

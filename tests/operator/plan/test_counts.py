@@ -11,7 +11,7 @@ from asyncdiff_api.formats.progress import GpuSeconds, SecondsPerItem
 from asyncdiff_operator.observed import Observed
 from asyncdiff_operator.plan import plan
 from asyncdiff_operator.reading.indexes import name_shards, read_indexes, write_runs
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.children import (
     DEFAULTS,
@@ -222,6 +222,7 @@ def test_counts_that_pods_make_up_do_not_break_the_status() -> None:
 words = st.builds(counts, done=st.integers(0, 10), failed=st.integers(0, 2), rejected=st.integers(0, 2))
 
 
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(st.integers(0, 3), st.sampled_from(("running", "failed", "drained", "done")), words),

@@ -73,6 +73,12 @@ def writes_of(cluster: Cluster, user: str, since: int = 0) -> list[AuditEvent]:
     ]
 
 
+def is_removed(api: Api, pod: Manifest) -> bool:
+    """Whether a pod is gone, or is there for its Job's finalizer alone, which may take ten seconds."""
+    found = api.find(pod)
+    return found is None or found["metadata"].get("deletionGracePeriodSeconds") == 0
+
+
 def only_on(*nodes: str) -> Document:
     """Changes that keep a job's pods to some nodes, which need not be there yet."""
     here = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(nodes)}
