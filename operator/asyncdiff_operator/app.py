@@ -33,6 +33,7 @@ from asyncdiff_operator.queue import WorkQueue
 from asyncdiff_operator.reconciler import Parts, Reconciler
 from asyncdiff_operator.resources import Resource
 from asyncdiff_operator.resync import Resync
+from asyncdiff_operator.specs import Specs
 from asyncdiff_operator.status_writer import StatusWriter
 from asyncdiff_operator.watching import Watcher
 from asyncdiff_operator.workers import Workers
@@ -216,7 +217,7 @@ class Operator:
         )
 
     def _new_reconciler(self, identity: str) -> Reconciler:
-        client = self._client.guarded(self._elector)
+        client, specs = self._client.guarded(self._elector), Specs()
         return Reconciler(
             Parts(
                 client=client,
@@ -228,7 +229,9 @@ class Operator:
                 ),
                 recorder=EventRecorder(client, instance=identity, now=self._clock.now),
                 poller=self._poller,
-                make_plan=lambda observed, now: planning.plan(observed, self._options.defaults(), now),
+                make_plan=lambda observed, now: planning.plan(
+                    observed, self._options.defaults(), now, specs.read
+                ),
                 now=self._clock.now,
             )
         )

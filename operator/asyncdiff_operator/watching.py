@@ -151,9 +151,23 @@ def _settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 60.0
     settings.networking.error_backoffs = RETRY_SECONDS
     settings.process.ultimate_exiting_timeout = None
+    settings.persistence.diffbase_storage = _NothingToCompare()
     for resource in CHILDREN:
         settings.watching.label_selectors[resource.group, resource.version, resource.plural] = JOB_UID_LABEL
     return settings
+
+
+class _NothingToCompare(kopf.DiffBaseStorage):
+    """Saves the copy of each object that kopf makes to tell changes by, which no handler here asks for."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
 
 
 def _named(resource: Resource, item: Any) -> Manifest:

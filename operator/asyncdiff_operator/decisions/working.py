@@ -58,9 +58,12 @@ def _operations(situation: Situation, job: ChildJob) -> tuple[Operation, ...]:
     if (finding := drained_too_often(situation)) is not None:
         return (stop(job, finding), *forced)
     # Its content follows from the job and the number of shards, so one that was deleted is simply made again.
-    config = config_map(situation.manifest, situation.job, job.shards, job.name)
-    lost = (Create(manifest=config),) if situation.observed.config is None else ()
+    lost = () if situation.observed.config is not None else (_config(situation, job),)
     return (*lost, *upkeep(situation, job), *forced)
+
+
+def _config(situation: Situation, job: ChildJob) -> Create:
+    return Create(manifest=config_map(situation.manifest, situation.job, job.shards, job.name))
 
 
 def _stands(situation: Situation, job: ChildJob, waiting: Waiting) -> Stands:
