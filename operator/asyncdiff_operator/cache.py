@@ -9,13 +9,13 @@ what it does not have, unless that is newer than the list.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Mapping, Set
+from typing import Final, NamedTuple
 
 from asyncdiff_operator.client import Listing
 from asyncdiff_operator.names import JOB_UID_LABEL
 from asyncdiff_operator.observed import Manifest
-from asyncdiff_operator.resources import ASYNCDIFFJOBS, CHILDREN, PODS, WATCHED, Resource
+from asyncdiff_operator.resources import ASYNCDIFFJOBS, CHILDREN, JOBS, PODS, WATCHED, Resource
 
 MAX_TOMBSTONES: Final = 20_000
 """Objects whose end is remembered; the oldest are forgotten."""
@@ -37,7 +37,10 @@ class JobKey(NamedTuple):
 
 
 class Cache:
-    """The objects by kind and name. Methods that change it give the keys of the jobs concerned."""
+    """The objects by kind and name.
+
+    Methods that change it give the keys of the jobs concerned: none where an object says what it said before.
+    """
 
     def __init__(self) -> None:
         self._objects: dict[Resource, dict[JobKey, Manifest]] = {resource: {} for resource in WATCHED}
@@ -57,7 +60,10 @@ class Cache:
             self._drop(resource, known)
             if known["metadata"]["uid"] != metadata["uid"]:
                 self._bury(known, version_of(manifest))
-        self._insert(resource, _trimmed(resource, manifest))
+        trimmed = _trimmed(resource, manifest)
+        self._insert(resource, trimmed)
+        if known is not None and _without_version(known) == _without_version(trimmed):
+            return set()
         return self._jobs_concerned(resource, manifest)
 
     def remove(self, resource: Resource, manifest: Manifest, at: int | None = None) -> set[JobKey]:
@@ -94,6 +100,29 @@ class Cache:
         """
         listed = {item["metadata"]["uid"] for item in listing.items}
         moment = int(listing.resource_version)
+        concerned = self.remove_all_but(listed, resource, moment, namespace=namespace, job_uid=job_uid)
+        for item in listing.items:
+            concerned |= self.put(resource, item)
+        return concerned
+
+    def remove_all_but(
+        self,
+        listed: Set[str],
+        resource: Resource,
+        moment: int,
+        *,
+        namespace: str | None = None,
+        job_uid: str | None = None,
+    ) -> set[JobKey]:
+        """Takes note of what a list lacks.
+
+        Args:
+            listed: The uids that it has.
+            resource: The kind that was listed.
+            moment: The resourceVersion at which it was listed; what is newer stays.
+            namespace: The namespace that was listed; None for all.
+            job_uid: The job whose children were listed; None for all.
+        """
         ghosts = [
             known
             for known in self._in_scope(resource, namespace, job_uid)
@@ -102,8 +131,6 @@ class Cache:
         concerned: set[JobKey] = set()
         for ghost in ghosts:
             concerned |= self.remove(resource, ghost, moment)
-        for item in listing.items:
-            concerned |= self.put(resource, item)
         return concerned
 
     def job(self, key: JobKey) -> Manifest | None:
@@ -175,11 +202,33 @@ def job_uid_of(manifest: Manifest) -> str:
     return uid
 
 
+_NOBODY_ASKS: Final[Mapping[Resource, Mapping[str, frozenset[str]]]] = {
+    PODS: {
+        "metadata": frozenset({"managedFields", "finalizers", "generateName"}),
+        "status": frozenset({"hostIP", "hostIPs", "podIPs", "qosClass"}),
+    },
+    JOBS: {
+        "metadata": frozenset({"managedFields", "finalizers"}),
+        "status": frozenset({"ready", "terminating", "uncountedTerminatedPods"}),
+    },
+}
+"""Fields that the controllers of Kubernetes need for themselves, and that change without a meaning for a job."""
+
+
 def _trimmed(resource: Resource, manifest: Manifest) -> Manifest:
     """Leaves out what nobody asks for: who wrote which field, and what a pod's template says anyway."""
-    metadata = {name: value for name, value in manifest["metadata"].items() if name != "managedFields"}
-    trimmed: dict[str, Any] = {**manifest, "metadata": metadata}
+    unread = _NOBODY_ASKS.get(resource, {"metadata": frozenset({"managedFields"})})
+    trimmed = {
+        part: {name: value for name, value in content.items() if name not in unread[part]}
+        if part in unread
+        else content
+        for part, content in manifest.items()
+    }
     if resource == PODS:
         spec = manifest.get("spec", {}).items()
         trimmed["spec"] = {name: value for name, value in spec if not isinstance(value, dict | list)}
     return trimmed
+
+
+def _without_version(manifest: Manifest) -> Manifest:
+    return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": ""}}

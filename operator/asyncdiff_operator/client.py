@@ -163,34 +163,30 @@ class ApiClient:
 
         A list whose continuation expired is begun once again.
         """
+        try:
+            pages = [page async for page in self.pages(resource, namespace, labels=labels, fields=fields)]
+        except GoneError:
+            pages = [page async for page in self.pages(resource, namespace, labels=labels, fields=fields)]
+        items = tuple(item for page in pages for item in page.items)
+        return Listing(items=items, resource_version=pages[-1].resource_version)
+
+    async def pages(
+        self, resource: Resource, namespace: str | None, *, labels: str = "", fields: str = ""
+    ) -> AsyncIterator[Listing]:
+        """Lists as `list` does, and gives page by page, of which none need be kept; all are of one moment."""
         selectors = {"labelSelector": labels, "fieldSelector": fields}
         query = {name: selector for name, selector in selectors.items() if selector}
-        try:
-            return await self._all_pages(resource, namespace, query)
-        except GoneError:
-            return await self._all_pages(resource, namespace, query)
-
-    async def _all_pages(
-        self, resource: Resource, namespace: str | None, query: Mapping[str, str]
-    ) -> Listing:
-        items: list[Manifest] = []
-        version = ""
-        async for page in self._pages(resource, namespace, query):
-            version = page["metadata"]["resourceVersion"]
-            # items of a list do not name their kind
-            named = {"apiVersion": resource.api_version, "kind": resource.kind}
-            items.extend({**named, **item} for item in page["items"])
-        return Listing(items=tuple(items), resource_version=version)
-
-    async def _pages(
-        self, resource: Resource, namespace: str | None, query: Mapping[str, str]
-    ) -> AsyncIterator[Document]:
+        # items of a list do not name their kind
+        named = {"apiVersion": resource.api_version, "kind": resource.kind}
         place = {"limit": str(PAGE_ITEMS)}
         while True:
             page = await self._request(
                 "list", resource, resource.collection(namespace), query={**query, **place}
             )
-            yield page
+            yield Listing(
+                items=tuple({**named, **item} for item in page["items"]),
+                resource_version=page["metadata"]["resourceVersion"],
+            )
             if not (token := page["metadata"].get("continue")):
                 return
             place["continue"] = token

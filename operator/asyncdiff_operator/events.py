@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from asyncdiff_operator.allowance import Allowance
 from asyncdiff_operator.client import ApiClient, Document
 from asyncdiff_operator.errors import AlreadyExistsError, ApiError, NotFoundError
 from asyncdiff_operator.intent import Event
@@ -33,10 +34,9 @@ SECONDS_PER_EVENT: Final = 60.0
 class _Record:
     """What was written of one job."""
 
+    allowance: Allowance
     standing: frozenset[str] | None = None
     """Names of the events of the plan before; None if there was none in this process's life."""
-    allowance: float = BURST
-    allowance_at: float = 0.0
 
 
 class EventRecorder:
@@ -63,13 +63,14 @@ class EventRecorder:
         Raises:
             LeadershipLostError: Another replica may be writing.
         """
-        record = self._records.setdefault(job["metadata"]["uid"], _Record(allowance_at=self._clock()))
+        record = self._record(job)
         by_name = {name_of(job, event): event for event in events}
         first_plan, before = record.standing is None, record.standing or frozenset()
         record.standing = frozenset(by_name)
         news = {name: event for name, event in by_name.items() if name not in before}
         for name, event in news.items():
-            if self._allows(record):
+            if record.allowance.rest_seconds(now := self._clock()) <= 0:
+                record.allowance.use(now)
                 await self._write(job, name, event, count_again=not first_plan)
         return tuple(news.values())
 
@@ -77,14 +78,9 @@ class EventRecorder:
         """Drops what is known of a job that is gone."""
         self._records.pop(job_uid, None)
 
-    def _allows(self, record: _Record) -> bool:
-        now = self._clock()
-        gained = (now - record.allowance_at) / SECONDS_PER_EVENT
-        record.allowance, record.allowance_at = min(BURST, record.allowance + gained), now
-        if record.allowance < 1:
-            return False
-        record.allowance -= 1
-        return True
+    def _record(self, job: Manifest) -> _Record:
+        full = Allowance(at_once=BURST, seconds_each=SECONDS_PER_EVENT, now=self._clock())
+        return self._records.setdefault(job["metadata"]["uid"], _Record(full))
 
     async def _write(self, job: Manifest, name: str, event: Event, *, count_again: bool) -> None:
         manifest = self._manifest(job, name, event)

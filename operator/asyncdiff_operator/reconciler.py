@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,12 +21,17 @@ from asyncdiff_operator.observe import JobGoneError, Observer
 from asyncdiff_operator.observed import Manifest, Observed
 from asyncdiff_operator.polling import Poller
 from asyncdiff_operator.resources import PODS, resource_of
-from asyncdiff_operator.status_writer import StatusWriter
+from asyncdiff_operator.status_writer import Outcome, StatusWriter
 
 logger = logging.getLogger(__name__)
 
 MAX_PLANS: Final = 8
 """Plans of one look: each may ask, and meet strangers and refusals. More would be a plan that asks for ever."""
+
+SETTLED_SECONDS: Final = 60.0
+"""For how long a plan that left nothing to do holds while nothing that it was made from changes."""
+CARRIED_OUT_SECONDS: Final = 1.0
+"""When the effect of what was done is looked at, if no event tells of it before."""
 
 MakePlan = Callable[[Observed, datetime], Plan]
 
@@ -36,6 +42,20 @@ class EndlessPlanError(OperatorError):
 
 class NoEffectError(OperatorError):
     """What was just done is wanted again: it rests as after a failure, so that nothing is done in a tight loop."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Settled:
+    """A look that left nothing to do."""
+
+    observed: Observed
+    """What it was made from, with the status that it has written."""
+    holds_until: float
+    look_again_at: float | None
+
+    def rest_seconds(self, now: float) -> float | None:
+        """Gives the seconds after which to look again; None to wait for an event."""
+        return None if self.look_again_at is None else max(0.0, self.look_again_at - now)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +73,7 @@ class Parts:
     make_plan: MakePlan
     now: Callable[[], datetime]
     """The API server's clock."""
+    clock: Callable[[], float] = time.monotonic
 
 
 class Reconciler:
@@ -63,6 +84,7 @@ class Reconciler:
         self._strangers: dict[str, tuple[Manifest, ...]] = {}
         self._uids: dict[JobKey, str] = {}
         self._done: dict[str, tuple[Operation, ...]] = {}
+        self._settled: dict[str, _Settled] = {}
 
     async def reconcile(self, key: JobKey) -> float | None:
         """Looks at one job.
@@ -90,8 +112,12 @@ class Reconciler:
         uid = job["metadata"]["uid"]
         await self._look_at_strangers(uid)
         observed = self._parts.observer.observe(job, self._strangers.get(uid, ()))
+        settled, now = self._settled.get(uid), self._parts.clock()
+        if settled is not None and now < settled.holds_until and settled.observed == observed:
+            return settled.rest_seconds(now)
+        self._settled.pop(uid, None)
         plan, observed, refusal = await self._plan_and_apply(observed)
-        again = [plan.look_again_after_seconds, await self._tell(observed.job, plan)]
+        told = await self._tell(observed.job, plan)
         self._parts.poller.follow(
             key, uid, plan.poll, (pod["metadata"]["uid"] for pod in self._parts.cache.children(PODS, uid))
         )
@@ -99,9 +125,22 @@ class Reconciler:
             raise refusal
         if plan.operations:
             self._note_operations(uid, plan.operations)
-            return 0.0  # what was written is seen at once, not when its event comes
+            return CARRIED_OUT_SECONDS
         self._done.pop(uid, None)
-        return min((seconds for seconds in again if seconds is not None), default=None)
+        return self._settle(
+            uid, replace(observed, job=told.job), plan.look_again_after_seconds, told.rest_seconds
+        )
+
+    def _settle(self, job_uid: str, observed: Observed, *rests: float | None) -> float | None:
+        """Notes that nothing is left to do; gives the seconds after which to look again."""
+        now = self._parts.clock()
+        again = min((seconds for seconds in rests if seconds is not None), default=None)
+        self._settled[job_uid] = _Settled(
+            observed=observed,
+            holds_until=now + min(SETTLED_SECONDS, SETTLED_SECONDS if again is None else again),
+            look_again_at=None if again is None else now + again,
+        )
+        return again
 
     async def _plan_and_apply(self, observed: Observed) -> tuple[Plan, Observed, RefusedError | None]:
         """Plans until a plan is carried out; a refusal becomes part of what is observed, for a plan to tell."""
@@ -127,15 +166,15 @@ class Reconciler:
             f"answers were to {sorted(observed.answers)}: please report this as a bug"
         )
 
-    async def _tell(self, job: Manifest, plan: Plan) -> float | None:
-        """Writes status and events; gives the seconds after which the status may be written, if it was put off."""
+    async def _tell(self, job: Manifest, plan: Plan) -> Outcome:
+        """Writes status and events."""
         log = job_logger(logger, job)
-        rest = None
+        outcome = Outcome(job)
         if plan.status is not None:
-            rest = await self._parts.status_writer.write(job, plan.status, urgent=plan.urgent)
+            outcome = await self._parts.status_writer.write(job, plan.status, urgent=plan.urgent)
         for event in await self._parts.recorder.record(job, plan.events):
             log.info("%s: %s", event.reason.value, event.message)
-        return rest
+        return outcome
 
     def _note_operations(self, job_uid: str, operations: tuple[Operation, ...]) -> None:
         before, self._done[job_uid] = self._done.get(job_uid), operations
@@ -172,6 +211,7 @@ class Reconciler:
             return
         self._strangers.pop(before, None)
         self._done.pop(before, None)
+        self._settled.pop(before, None)
         self._parts.poller.forget(before)
         self._parts.status_writer.forget(before)
         self._parts.recorder.forget(before)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from asyncdiff_operator.cache import Cache, JobKey
@@ -93,7 +93,17 @@ class Resync:
                 rest, retry = self._interval_seconds, FIRST_RETRY_SECONDS
 
     async def _list(self, resource: Resource, namespace: str | None) -> None:
+        """Takes a list page by page: as a whole it would weigh several times what is kept of it."""
         labels = "" if resource == ASYNCDIFFJOBS else JOB_UID_LABEL
-        listing = await self._client.list(resource, namespace, labels=labels)
-        for key in self._cache.adopt(resource, listing, namespace=namespace):
+        listed: set[str] = set()
+        moment = 0
+        async for page in self._client.pages(resource, namespace, labels=labels):
+            moment = int(page.resource_version)
+            for item in page.items:
+                listed.add(item["metadata"]["uid"])
+                self._tell(self._cache.put(resource, item))
+        self._tell(self._cache.remove_all_but(listed, resource, moment, namespace=namespace))
+
+    def _tell(self, keys: Iterable[JobKey]) -> None:
+        for key in keys:
             self._on_change(key)

@@ -6,12 +6,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from asyncdiff_api.status import JobStatus
 
+from asyncdiff_operator.allowance import Allowance
 from asyncdiff_operator.apply import ChangedMeanwhileError
-from asyncdiff_operator.cache import Cache
+from asyncdiff_operator.cache import Cache, JobKey, version_of
 from asyncdiff_operator.client import ApiClient
 from asyncdiff_operator.errors import ConflictError, NotFoundError
 from asyncdiff_operator.observed import Manifest
@@ -19,16 +20,32 @@ from asyncdiff_operator.resources import ASYNCDIFFJOBS, describe
 
 logger = logging.getLogger(__name__)
 
+AT_ONCE: Final = 10
+"""Writes that a job may have at once; beyond these, one every interval, however often its conditions turn."""
+
 
 @dataclass(frozen=True, slots=True)
-class _Written:
-    at: float
-    wanted: Mapping[str, Any]
-    stored: Mapping[str, Any]
+class Outcome:
+    """What has become of a status."""
+
+    job: Manifest
+    """The job as it is stored."""
+    rest_seconds: float | None = None
+    """The seconds after which to come again, if it was not yet time; None if nothing is left to write."""
+
+
+@dataclass(slots=True)
+class _Record:
+    """The writes of one job's status."""
+
+    allowance: Allowance
+    written_at: float | None = None
+    not_kept: tuple[Manifest, Manifest] | None = None
+    """What was written last and what was stored, where these differ."""
 
 
 class StatusWriter:
-    """Remembers of each job what was last written, and when."""
+    """Remembers of each job when its status was written."""
 
     def __init__(
         self,
@@ -43,18 +60,15 @@ class StatusWriter:
         self._cache = cache
         self._interval_seconds = interval_seconds
         self._clock = clock
-        self._written: dict[str, _Written] = {}
+        self._records: dict[str, _Record] = {}
 
-    async def write(self, job: Manifest, status: JobStatus, *, urgent: bool) -> float | None:
-        """Writes the status if the stored one differs.
+    async def write(self, job: Manifest, status: JobStatus, *, urgent: bool) -> Outcome:
+        """Writes the status if the stored one differs and it is time.
 
         Args:
             job: The job as observed; the write carries its uid and resourceVersion.
             status: The whole status as it should be.
-            urgent: Whether it is written at once.
-
-        Returns:
-            The seconds after which to come again, if it is not yet time; None if nothing is left to write.
+            urgent: Whether it need not keep its interval.
 
         Raises:
             ChangedMeanwhileError: The job is no longer as it was observed.
@@ -63,27 +77,40 @@ class StatusWriter:
         wanted = status.model_dump(mode="json", by_alias=True, exclude_none=True)
         found = job.get("status") or {}
         changes = difference(found, wanted)
-        if not changes or self._is_not_kept(job, wanted, found):
-            return None
-        if not urgent and (rest := self._rest_seconds(job)) > 0:
-            return rest
-        await self._write(job, wanted, changes)
-        return None
+        record = self._record(job)
+        # An older CRD drops fields: then the API server was told this very status and has kept another.
+        if not changes or record.not_kept == (wanted, found):
+            return Outcome(job)
+        if (rest := self._rest_seconds(record, urgent=urgent)) > 0:
+            return Outcome(job, rest)
+        stored = await self._write(job, changes)
+        record.written_at = self._clock()
+        record.allowance.use(record.written_at)
+        kept = stored.get("status") or {}
+        left = difference(kept, wanted)
+        record.not_kept = (wanted, kept) if left else None
+        if left:
+            logger.warning(
+                "the API server does not keep %s of the status: is its CRD of an older version?", sorted(left)
+            )
+        return Outcome(stored)
 
     def forget(self, job_uid: str) -> None:
         """Drops what is known of a job that is gone."""
-        self._written.pop(job_uid, None)
+        self._records.pop(job_uid, None)
 
-    def _rest_seconds(self, job: Manifest) -> float:
-        written = self._written.get(job["metadata"]["uid"])
-        return 0.0 if written is None else written.at + self._interval_seconds - self._clock()
+    def _record(self, job: Manifest) -> _Record:
+        full = Allowance(at_once=AT_ONCE, seconds_each=self._interval_seconds, now=self._clock())
+        return self._records.setdefault(job["metadata"]["uid"], _Record(full))
 
-    def _is_not_kept(self, job: Manifest, wanted: Manifest, found: Manifest) -> bool:
-        """Whether the API server was told this very status and has kept another: an older CRD drops fields."""
-        written = self._written.get(job["metadata"]["uid"])
-        return written is not None and written.wanted == wanted and written.stored == found
+    def _rest_seconds(self, record: _Record, *, urgent: bool) -> float:
+        now = self._clock()
+        rest = record.allowance.rest_seconds(now)
+        if urgent or record.written_at is None:
+            return rest
+        return max(rest, record.written_at + self._interval_seconds - now)
 
-    async def _write(self, job: Manifest, wanted: Manifest, changes: Manifest) -> None:
+    async def _write(self, job: Manifest, changes: Manifest) -> Manifest:
         metadata = job["metadata"]
         precondition = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         try:
@@ -96,13 +123,9 @@ class StatusWriter:
         except ConflictError as error:
             await self._look_again(job)
             raise ChangedMeanwhileError(f"{describe(job)} was changed meanwhile: {error}") from error
-        found = stored.get("status") or {}
-        if left := difference(found, wanted):
-            logger.warning(
-                "the API server does not keep %s of the status: is its CRD of an older version?", sorted(left)
-            )
-        self._written[metadata["uid"]] = _Written(self._clock(), wanted, found)
         self._cache.put(ASYNCDIFFJOBS, stored)
+        known = self._cache.job(JobKey.of(job))  # without what nobody reads
+        return known if known is not None and version_of(known) == version_of(stored) else stored
 
     async def _look_again(self, job: Manifest) -> None:
         metadata = job["metadata"]

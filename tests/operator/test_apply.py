@@ -18,7 +18,7 @@ from asyncdiff_operator.intent import Create, Delete, Event, Patch
 from asyncdiff_operator.logs import job_logger
 from asyncdiff_operator.names import child_metadata, shards_name
 from asyncdiff_operator.resources import ASYNCDIFFJOBS, CONFIGMAPS
-from asyncdiff_operator.status_writer import StatusWriter, difference
+from asyncdiff_operator.status_writer import AT_ONCE, StatusWriter, difference
 from hypothesis import given
 from hypothesis import strategies as st
 from support.admission import install_crd
@@ -160,23 +160,28 @@ def test_a_status_is_written_once_only_where_observed_and_counts_wait_for_their_
             assert found is not None
             return dict(found)
 
+        async def write(status: JobStatus, *, urgent: bool) -> float | None:
+            outcome = await writer.write(stored(), status, urgent=urgent)
+            assert outcome.job == stored()
+            return outcome.rest_seconds
+
         pending = JobStatus(phase=Phase.PENDING)
-        assert await writer.write(stored(), pending, urgent=True) is None
+        assert await write(pending, urgent=True) is None
         version = stored()["metadata"]["resourceVersion"]
-        assert await writer.write(stored(), pending, urgent=True) is None
+        assert await write(pending, urgent=True) is None
         assert stored()["metadata"]["resourceVersion"] == version
 
         counted = JobStatus(phase=Phase.PENDING, items=ItemCounts(done=3))
         now = 1.0
-        assert await writer.write(stored(), counted, urgent=False) == 4.0
+        assert await write(counted, urgent=False) == 4.0
         now = 5.0
-        assert await writer.write(stored(), counted, urgent=False) is None
+        assert await write(counted, urgent=False) is None
         assert cluster.api.get(job)["status"]["items"] == {"done": 3}
 
         with pytest.raises(ChangedMeanwhileError):
             await writer.write(job, JobStatus(phase=Phase.RUNNING), urgent=True)
         again = JobStatus(phase=Phase.RUNNING)
-        assert await writer.write(stored(), again, urgent=True) is None
+        assert await write(again, urgent=True) is None
         found = cluster.api.get(job)["status"]
         assert found["phase"] == "Running"
         assert "items" not in found
@@ -189,6 +194,29 @@ def test_a_status_is_written_once_only_where_observed_and_counts_wait_for_their_
         assert "status" not in cluster.api.get(successor)
 
     with_client(cluster.kubeconfig, scenario)
+
+
+def test_a_job_that_changes_its_mind_without_end_has_its_status_written_at_a_rate(
+    cluster: Cluster, job: dict[str, Any]
+) -> None:
+    now, writes = 0.0, 0
+
+    async def scenario(client: ApiClient) -> None:
+        nonlocal now, writes
+        cache = Cache()
+        cache.put(ASYNCDIFFJOBS, job)
+        key = next(iter(cache.jobs()))
+        writer = StatusWriter(client, cache, interval_seconds=5, clock=lambda: now)
+        while now < 60:
+            stored = cache.job(key)
+            assert stored is not None
+            turned = JobStatus(phase=Phase.RUNNING if writes % 2 else Phase.STARTING)
+            rest = (await writer.write(stored, turned, urgent=True)).rest_seconds
+            writes += rest is None
+            now += rest or 0.0
+
+    with_client(cluster.kubeconfig, scenario)
+    assert writes == AT_ONCE + 60 / 5 - 1  # the next one would be at 60
 
 
 def test_an_event_is_told_once_while_it_stands_and_counted_when_it_comes_again(

@@ -171,3 +171,26 @@ def test_a_pod_is_held_without_its_template_and_without_managed_fields() -> None
     (held,) = cache.children(PODS, "j")
     assert held["spec"] == {"nodeName": "gpu-1"}
     assert "managedFields" not in held["metadata"]
+
+
+def test_what_says_nothing_new_concerns_no_job_and_counts_as_seen() -> None:
+    cache = Cache()
+    cache.put(ASYNCDIFFJOBS, manifest(ASYNCDIFFJOBS, KEY.name, "j", 1))
+
+    def job_of(version: int, **status: Any) -> dict[str, Any]:
+        return manifest(JOBS, "shards", "s", version, job_uid="j", status=status)
+
+    assert cache.put(JOBS, job_of(2, active=1, ready=0)) == {KEY}
+    assert cache.put(JOBS, job_of(3, active=1, ready=1)) == set()
+    assert cache.put(JOBS, job_of(4, active=2, ready=1)) == {KEY}
+    assert [version_of(held) for held in cache.children(JOBS, "j")] == [4]
+    assert cache.put(JOBS, job_of(5, active=2, ready=2)) == set()
+    assert [version_of(held) for held in cache.children(JOBS, "j")] == [5]
+
+
+def test_a_successor_of_the_same_name_concerns_its_job_however_alike_it_is() -> None:
+    cache = Cache()
+    cache.put(ASYNCDIFFJOBS, manifest(ASYNCDIFFJOBS, KEY.name, "j", 1))
+    cache.put(JOBS, manifest(JOBS, "shards", "s", 2, job_uid="j"))
+
+    assert cache.put(JOBS, manifest(JOBS, "shards", "t", 3, job_uid="j")) == {KEY}
