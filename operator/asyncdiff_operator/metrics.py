@@ -13,7 +13,25 @@ from prometheus_client.registry import Collector
 from asyncdiff_operator.client import Call
 from asyncdiff_operator.observed import Manifest
 
-SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+SECONDS: Final = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1.0,
+    1.5,
+    2.5,
+    5.0,
+    10.0,
+    15.0,
+    20.0,
+    30.0,
+    60.0,
+)
 ITEM_STATES: Final = ("done", "failed", "rejected", "running")
 
 
@@ -31,7 +49,8 @@ class Metrics:
         )
         self.lag_seconds = Histogram(
             "asyncdiff_operator_event_lag_seconds",
-            "Seconds from the first event about a job to the end of the look that it caused.",
+            "Seconds from the event that wanted a look at a job, or from the end of a delay that was meant, to the end "
+            "of that look.",
             buckets=SECONDS,
             registry=self.registry,
         )

@@ -102,7 +102,7 @@ class Options:
         float,
         About("Least seconds between two writes of a job's status that bring nothing but newer counts."),
     ] = 5.0
-    workers: Annotated[int, About("Jobs that are looked at at the same time, at least 1.")] = 8
+    workers: Annotated[int, About("Jobs that are looked at at the same time, at least 1.")] = 32
     resync_seconds: Annotated[
         float,
         About("Seconds after which everything known is compared with the API server's lists, at least 1."),

@@ -43,7 +43,7 @@ class Work(Generic[K]):
 
     key: K
     due_at: float
-    """When it was to be looked at, by the queue's clock."""
+    """From when on it was wanted: the first event's arrival, or the end of a delay that was meant."""
 
 
 class Agenda(Generic[K]):

@@ -56,9 +56,9 @@ class Workers:
             try:
                 await self._look(work)
             finally:
-                began = self._began.pop(work.key)
+                del self._began[work.key]
                 self._queue.done(work.key)
-            self._metrics.lag_seconds.observe(max(0.0, time.monotonic() - min(work.due_at, began)))
+            self._metrics.lag_seconds.observe(time.monotonic() - work.due_at)
 
     async def _look(self, work: Work[JobKey]) -> None:
         key = work.key
