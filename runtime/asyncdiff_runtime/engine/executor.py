@@ -23,9 +23,6 @@ class Evaluator(Protocol):
     def __call__(self, request: Request) -> Any:
         """The output of a request."""
 
-    def release(self) -> None:
-        """Lets go of all that was kept for later requests."""
-
 
 class Plainly:
     """Evaluates each request by its modules."""
@@ -36,9 +33,6 @@ class Plainly:
     def __call__(self, request: Request) -> Any:
         """The output of a request."""
         return request.run()
-
-    def release(self) -> None:
-        """Nothing is kept."""
 
 
 Grid = Sequence[Sequence[Request]]
@@ -81,6 +75,10 @@ class Executor:
         parts = divide([request.rows for request in grid[0]], self.layout.groups, whole=whole)
         frame = Frame.of([self._forms[key] for key in keys], parts)
         return self._exchange(stamp, grid, frame, self.evaluate)
+
+    def release(self) -> None:
+        """Lets go of what was kept to answer requests, which are answered by the modules from now on."""
+        self.evaluate = Plainly()
 
     def _whole(self, requests: Sequence[Request]) -> bool:
         """Whether branches are dealt out whole: rows need not be cut, or cannot."""

@@ -44,7 +44,7 @@ class Parallel:
         """Gives the pipeline back as it was. Doing so twice is harmless."""
         for module in self._denoisers.modules.values():
             detach(module)
-        self._session.executor.evaluate.release()
+        self._session.executor.release()
 
     def __enter__(self) -> "Parallel":
         return self
@@ -79,7 +79,7 @@ def parallelize(
             strategy leaves; "auto" splits over all of them, True refuses generations with too few rows.
         denoiser: names of the modules called at each timestep; found if None.
         compile: "off", "auto" or "max-autotune": what `torch.compile` does to each module.
-        capture: evaluate the denoiser by its graph, captured at its first call and lowered as named ("eager");
+        capture: evaluate the denoiser by its graph, captured at its first call and run as named ("eager");
             None evaluates it by its modules. `Capture(…)` says more.
         timeout_seconds: how long a rank waits for another.
 
@@ -98,7 +98,7 @@ def parallelize(
     if device.type == "cuda" and pipe.device.type == "cpu":
         pipe.to(device)
     mesh = Mesh(device if device.type == "cuda" else pipe.device, timeout_seconds)
-    executor = Executor(mesh, _layout(strategy, mesh.world, guidance_split), _evaluator(capture, mesh.rank))
+    executor = Executor(mesh, _layout(strategy, mesh.world, guidance_split), _evaluator(capture, mesh))
     session = Session(pipe, strategy, executor, must_split=guidance_split is True)
     for name, module in found.modules.items():
         detach(module)
@@ -108,13 +108,16 @@ def parallelize(
     return Parallel(found, session)
 
 
-def _evaluator(capture: "Capture | str | None", rank: int) -> Evaluator:
+def _evaluator(capture: "Capture | str | None", mesh: Mesh) -> Evaluator:
     """What answers requests; of all ranks, the first one warns."""
     if capture is None:
         return Plainly()
     chosen = Capture.of(capture)
-    level = logging.WARNING if rank == 0 else logging.DEBUG
-    return Programs(strict=chosen.strict, capacity=chosen.programs, warn=partial(logger.log, level))
+    return Programs(
+        strict=chosen.strict,
+        capacity=chosen.programs,
+        warn=partial(logger.log, logging.WARNING if mesh.rank == 0 else logging.DEBUG),
+    )
 
 
 def _layout(strategy: Strategy, world: int, split: "bool | Literal['auto']") -> Layout:

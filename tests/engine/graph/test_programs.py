@@ -130,15 +130,6 @@ def test_programs_of_weights_that_are_gone_are_freed(generations: Generations) -
     assert old() is None
 
 
-def test_release_frees_everything(generations: Generations) -> None:
-    unets = [Denoiser()]
-    generations.captures(lambda: request(unets[0]), lambda: request(unets[0], rows=3))
-    known = weakref.ref(unets.pop())
-    generations.programs.release()
-    gc.collect()
-    assert known() is None
-
-
 def test_the_programs_used_last_are_kept() -> None:
     generations, unet = Generations(Programs(capacity=2)), Denoiser()
 

@@ -17,6 +17,8 @@ import torch
 from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from torch import Tensor, nn
 
+from .attention_kernels import allowed_kernels
+
 _HOOKS = {
     "_forward_hooks",
     "_forward_hooks_with_kwargs",
@@ -109,19 +111,8 @@ def surroundings() -> Fact:
         torch.get_float32_matmul_precision(),
         torch.are_deterministic_algorithms_enabled(),
         torch.backends.cudnn.allow_tf32,
-        *attention_kernels(),
+        allowed_kernels(),
         _AttentionBackendRegistry.get_active_backend()[0],
-    )
-
-
-def attention_kernels() -> tuple[bool, ...]:
-    """Which kernels `scaled_dot_product_attention` may choose from at this moment."""
-    backends = torch.backends.cuda
-    return (
-        backends.flash_sdp_enabled(),
-        backends.mem_efficient_sdp_enabled(),
-        backends.math_sdp_enabled(),
-        backends.cudnn_sdp_enabled(),
     )
 
 

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.utils import _pytree as pytree
 from ..errors import CaptureRefused
 from ..report import Tally
 from ..request import Request
+from .attention_kernels import KernelsSeen, Setting
 from .capture import Captured, capture
 from .fingerprint import surroundings
 from .form import Form, flattened
@@ -29,6 +31,9 @@ Answer = Callable[[Sequence[Tensor]], Any]
 
 Prepare = Callable[[Captured], Answer]
 """Makes a graph ready to be run."""
+
+_REFUSALS = 64
+"""Forms without a program that are kept in mind."""
 
 CHECKS = 3
 """Evaluations of a program that are compared with its modules: the first two, and the next generation's first."""
@@ -106,12 +111,6 @@ class Programs:
         self._attempts = 0
         self._states.begin()
 
-    def release(self) -> None:
-        """Lets go of every program."""
-        self._states.release()
-        self._known.clear()
-        self._refused.clear()
-
     def __call__(self, request: Request) -> Any:
         """The output of a request."""
         if torch.is_grad_enabled():
@@ -159,7 +158,8 @@ class Programs:
         """Answers the first request of a form by its modules, and captures it."""
         for call in request.calls:
             self._states.look(call.module)
-        output = self._by_modules(request)
+        with KernelsSeen() as kernels:
+            output = self._by_modules(request)
         self._purge()
         self._attempts += 1
         refusal: CaptureRefused | None = None
@@ -168,9 +168,9 @@ class Programs:
             if form in self._refused:
                 continue
             try:
-                self._keep(form, self._program(lifted(request, lift), output))
+                self._keep(form, self._program(lifted(request, lift), output, kernels.setting()))
             except CaptureRefused as error:
-                self._refused[form] = f"{error} It is evaluated by its modules."
+                self._refuse(form, error)
                 refusal = error
             else:
                 return output
@@ -178,12 +178,14 @@ class Programs:
             self._fall_back(form, refusal)
         return output
 
-    def _program(self, request: Request, output: Any) -> Known:
-        """The program of a request, compared with the modules' `output`."""
+    def _program(self, request: Request, output: Any, setting: Setting) -> Known:
+        """The program of a request, which runs under `setting`, compared with the modules' `output`."""
         started = time.perf_counter()
         captured = capture(request)
         try:
-            known = Known(self._prepare(captured), self._tally.generation)
+            with setting():
+                answer = self._prepare(captured)
+            known = Known(_under(setting, answer), self._tally.generation)
             made = _without_drawing(known.answer, tensors_of(request))
         except CaptureRefused:
             raise
@@ -218,10 +220,16 @@ class Programs:
             verify(known.answer(tensors), expected, exact=self._exact)
         except CaptureRefused as error:
             del self._known[form]
-            self._refused[form] = f"{error} It is evaluated by its modules."
+            self._refuse(form, error)
             self._fall_back(form, error)
         known.checks += 1
         return expected
+
+    def _refuse(self, form: Form, reason: CaptureRefused) -> None:
+        """Keeps in mind that a form has no program; the oldest of many is tried again when it is asked."""
+        self._refused[form] = f"{reason} It is evaluated by its modules."
+        while len(self._refused) > _REFUSALS:
+            del self._refused[next(iter(self._refused))]
 
     def _fall_back(self, form: Form, refusal: CaptureRefused) -> None:
         if self._strict:
@@ -234,6 +242,14 @@ class Programs:
         if sentence not in self._said:
             self._said.add(sentence)
             self._warn(sentence)
+
+
+def _under(setting: Setting, answer: Answer) -> Answer:
+    def under(tensors: Sequence[Tensor]) -> Any:
+        with setting():
+            return answer(tensors)
+
+    return answer if setting is nullcontext else under
 
 
 def _without_drawing(answer: Answer, tensors: Sequence[Tensor]) -> Any:

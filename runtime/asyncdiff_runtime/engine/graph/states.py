@@ -39,11 +39,6 @@ class States:
             state.since = ""
         self._now.clear()
 
-    def release(self) -> None:
-        """Forgets all modules."""
-        self._known.clear()
-        self._now.clear()
-
     def of(self, module: nn.Module) -> State:
         """The state that a module is in; one and the same object while it is in it, and when it is in it again."""
         return self._now.get(module) or self.look(module)

@@ -36,7 +36,7 @@ def verify(made: Any, expected: Any, *, exact: bool) -> None:
             raise CaptureRefused(
                 f"The captured denoiser's output lies {apart:.1e} from that of its modules, relative, where "
                 f"rounding explains {allowed:.0e}, so that it is not used. What its modules do depends on more "
-                f"than their arguments and attributes, or on a setting of torch within them."
+                f"than their arguments and attributes."
             )
 
 
