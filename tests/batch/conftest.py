@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from support.pipelines import tiny
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Lets torch compute on one core: test files run beside each other, and threads that wait for a core spin."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

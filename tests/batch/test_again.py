@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +146,8 @@ def test_files_that_tell_nothing_say_why(tmp_path: Path) -> None:
         assert (done.exit_code, why in done.output) == (2, True), done.output
 
 
-def test_the_job_of_a_picture_makes_the_same_bytes(tmp_path: Path) -> None:
+def test_the_job_of_a_picture_makes_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     job = document(
         {
             "spec.model": {"bundled": "shapes-unet", "dtype": "float32"},
@@ -166,10 +164,8 @@ def test_the_job_of_a_picture_makes_the_same_bytes(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
 
     def make(file: Path, output: Path) -> list[Path]:
-        argv = [sys.executable, "-m", "asyncdiff_runtime.cli", "run", str(file), "--output", str(output)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        done = run("run", str(file), "--output", str(output))
+        assert done.exit_code == 0, done.stderr
         return sorted(output.glob("items/*/*.png"))
 
     _, second = make(tmp_path / "job.yaml", tmp_path / "first")

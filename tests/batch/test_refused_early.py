@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.command import run
 from support.jobs import job as document
+from typer.testing import Result
 
 if TYPE_CHECKING:
     from support.s3 import S3Server
@@ -41,17 +40,11 @@ def lines(tmp_path: Path) -> Path:
     return path
 
 
-def refused(
-    job: dict[str, Any], models: Path, folder: Path, *options: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def refused(job: dict[str, Any], models: Path, folder: Path, *options: str) -> Result:
     file = folder / "job.json"
     file.write_text(json.dumps(job))
-    argv = [sys.executable, "-m", "asyncdiff_runtime.cli", "run", str(file), "--volume", f"models={models}"]
-    done = subprocess.run(
-        [*argv, *options], env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
+    done = run("run", str(file), "--volume", f"models={models}", *options)
     assert done.stdout == ""
-    assert "Traceback" not in done.stderr
     return done
 
 
@@ -73,7 +66,7 @@ def test_a_bad_line_of_a_long_worklist_is_named(hollow_models: Path, lines: Path
         tmp_path,
         *("--worklist", str(lines), "--output", str(output)),
     )
-    assert done.returncode == 65
+    assert done.exit_code == 65
     assert "has an unknown key stepz; did you mean steps?" in done.stderr
     assert "line 2" in done.stderr
     assert not list(output.glob("items/**/*.png"))
@@ -82,12 +75,16 @@ def test_a_bad_line_of_a_long_worklist_is_named(hollow_models: Path, lines: Path
 def test_an_unknown_option_is_named(hollow_models: Path, tmp_path: Path) -> None:
     job = job_of({**FOLDER, "spec.generate.options": {"guidance_rescal": 0.7}})
     done = refused(job, hollow_models, tmp_path, "--output", str(tmp_path / "output"))
-    assert done.returncode == 64
+    assert done.exit_code == 64
     assert "did you mean guidance_rescale?" in done.stderr
 
 
-def test_a_missing_bucket_is_named(hollow_models: Path, tmp_path: Path, s3_server: S3Server) -> None:
+def test_a_missing_bucket_is_named(
+    hollow_models: Path, tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
     output = {"s3": {"bucket": "nowhere", "prefix": "posters/", "endpoint": s3_server.endpoint}}
-    done = refused(job_of({"spec.output": output}), hollow_models, tmp_path, **s3_server.environment())
-    assert done.returncode == 69
+    done = refused(job_of({"spec.output": output}), hollow_models, tmp_path)
+    assert done.exit_code == 69
     assert "the bucket nowhere does not exist" in done.stderr

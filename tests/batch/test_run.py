@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +11,10 @@ from asyncdiff_api.formats.job_record import JobRecord
 from asyncdiff_api.formats.manifest import Completion, Manifest
 from asyncdiff_runtime.media import read_metadata
 from asyncdiff_runtime.storage import FolderStorage
+from support.command import run
 from support.jobs import job as document
 from support.prefixes import assert_exactly_once, recorded
-from support.processes import ProcessFolder, wait_until
-
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-
-
-@pytest.fixture
-def processes() -> Iterator[ProcessFolder]:
-    with ProcessFolder.create("run") as folder:
-        yield folder
+from typer.testing import Result
 
 
 def write_job(folder: Path, changes: dict[str, Any] | None = None) -> Path:
@@ -43,21 +31,23 @@ def write_job(folder: Path, changes: dict[str, Any] | None = None) -> Path:
     return file
 
 
-def command(job: Path, models: Path, output: Path, *more: str) -> list[str]:
-    places = ["--volume", f"models={models}", "--output", str(output)]
-    return [sys.executable, "-m", "asyncdiff_runtime.cli", "run", str(job), *places, *more]
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables of the ranks."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
-def asyncdiff(job: Path, models: Path, output: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    argv = command(job, models, output, *more)
-    return subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+def asyncdiff(job: Path, models: Path, output: Path, *more: str) -> Result:
+    """Runs the command in this process; its ranks are processes of their own."""
+    return run("run", str(job), "--volume", f"models={models}", "--output", str(output), *more)
 
 
 def test_a_job_runs_from_file_to_gallery_and_again_makes_nothing(models: Path, tmp_path: Path) -> None:
     job, output = write_job(tmp_path), tmp_path / "output"
 
     first = asyncdiff(job, models, output)
-    assert first.returncode == 0, first.stderr
+    assert first.exit_code == 0, first.stderr
     assert "6 items done; 6 made now" in first.stdout
     storage = FolderStorage(output)
     assert_exactly_once(storage, blocks=6, items=6)
@@ -75,7 +65,7 @@ def test_every_picture_carries_the_request_that_makes_it_again(models: Path, tmp
 
     done = asyncdiff(job, models, output, *changes)
 
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     storage = FolderStorage(output)
     record = JobRecord.parse(storage.read("job.json"), "job.json")
     assert record.schedule["strategy"] == "Lookahead"
@@ -88,41 +78,6 @@ def test_every_picture_carries_the_request_that_makes_it_again(models: Path, tmp
         request = metadata["request"]
         assert isinstance(request, dict)
         assert (request["prompt"], request["seed"]) == (item.prompt, item.seed)
-
-
-def test_a_told_run_drains_with_75_and_the_next_makes_the_rest(
-    models: Path, tmp_path: Path, processes: ProcessFolder
-) -> None:
-    job, output = write_job(tmp_path, {"spec.generate.seeds": {"count": 40}}), tmp_path / "output"
-    processes.start("run", command(job, models, output), ENVIRONMENT)
-    storage = FolderStorage(output)
-    wait_until(lambda: len(recorded(storage)) >= 4, what="4 items", seconds=200)
-
-    processes.signal("run", signal.SIGTERM)
-    assert processes.wait("run", seconds=120) == 75, processes.log_tail("run")
-    before = len(recorded(storage))
-    assert 4 <= before < 80
-    assert storage.stat("_SUCCESS") is None
-    assert storage.stat("_FAILED") is None
-
-    rest = asyncdiff(job, models, output)
-    assert f"80 items done; {80 - before} made now" in rest.stdout, rest.stderr
-    assert_exactly_once(storage, blocks=80, items=80)
-
-
-def test_a_killed_rank_is_replaced_within_the_run(
-    models: Path, tmp_path: Path, processes: ProcessFolder
-) -> None:
-    job, output = write_job(tmp_path, {"spec.generate.seeds": {"count": 20}}), tmp_path / "output"
-    parent = processes.start("run", command(job, models, output), ENVIRONMENT)
-    storage = FolderStorage(output)
-    wait_until(lambda: len(recorded(storage)) >= 4, what="4 items", seconds=200)
-
-    os.kill(ranks_of(parent)[-1], signal.SIGKILL)
-
-    assert processes.wait("run", seconds=200) == 0, processes.log_tail("run")
-    assert_exactly_once(storage, blocks=40, items=40)
-    assert storage.stat("_SUCCESS") is not None
 
 
 @pytest.mark.parametrize(
@@ -147,9 +102,8 @@ def test_what_cannot_run_is_refused_before_ranks_start(
 ) -> None:
     options = [word for change in changes for word in ("--set", change)]
     done = asyncdiff(write_job(tmp_path), models, tmp_path / "output", *options)
-    assert (done.returncode, done.stdout) == (code, "")
+    assert (done.exit_code, done.stdout) == (code, "")
     assert said in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_a_bad_line_is_named_before_ranks_start(models: Path, tmp_path: Path) -> None:
@@ -157,22 +111,12 @@ def test_a_bad_line_is_named_before_ranks_start(models: Path, tmp_path: Path) ->
     lines.write_text('{"prompt": "a fox"}\n{"prompt": "a dog", "stepz": 3}\n')
     job = write_job(tmp_path, {"spec.generate": {"worklist": {"configMap": {"name": "l", "key": "l.jsonl"}}}})
     done = asyncdiff(job, models, tmp_path / "output", "--worklist", str(lines))
-    assert done.returncode == 65
+    assert done.exit_code == 65
     assert "line 2 of the worklist: has an unknown key stepz; did you mean steps?" in done.stderr
 
 
 def test_a_dry_run_says_what_would_be_done_and_makes_nothing(models: Path, tmp_path: Path) -> None:
     done = asyncdiff(write_job(tmp_path), models, tmp_path / "output", "--dry-run")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "6 items in 6 blocks" in done.stdout
     assert not (tmp_path / "output").exists(), "not even job.json"
-
-
-def ranks_of(parent: int) -> list[int]:
-    """The processes of a run's ranks."""
-    children = [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-    return [
-        pid
-        for pid in children
-        if b"asyncdiff_runtime.batch.rank" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +15,16 @@ from asyncdiff_api.formats.manifest import Manifest, Outcome
 from asyncdiff_runtime.media import read_metadata
 from asyncdiff_runtime.storage import FolderStorage
 from PIL import Image
+from support import command
 from support.jobs import job as document
 from support.models import in_volume
 from support.prefixes import recorded
+from typer.testing import Result
 
 if TYPE_CHECKING:
     from support.s3 import S3Server
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., Result]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def run(every_model: Path, s3_server: S3Server, tmp_path: Path, monkeypatch: pyt
     for name, value in {**s3_server.environment(), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}.items():
         monkeypatch.setenv(name, value)
 
-    def run(lines: list[dict[str, Any]], changes: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    def run(lines: list[dict[str, Any]], changes: dict[str, Any]) -> Result:
         (tmp_path / "list.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         plain = {
             "spec.parallelism": {"device": "CPU"},
@@ -57,10 +57,8 @@ def run(every_model: Path, s3_server: S3Server, tmp_path: Path, monkeypatch: pyt
         }
         job = tmp_path / "job.yaml"
         job.write_text(yaml.safe_dump(document({**plain, **changes})))
-        argv = [sys.executable, "-m", "asyncdiff_runtime.cli", "run", str(job)]
-        argv += ["--volume", f"models={every_model}", "--worklist", str(tmp_path / "list.jsonl")]
-        argv += ["--output", str(tmp_path / "output")]
-        return subprocess.run(argv, capture_output=True, text=True, check=False)
+        places = ["--volume", f"models={every_model}", "--worklist", str(tmp_path / "list.jsonl")]
+        return command.run("run", str(job), *places, "--output", str(tmp_path / "output"))
 
     return run
 
@@ -86,7 +84,7 @@ def test_pictures_become_videos_and_one_that_is_not_there_is_recorded_as_failed(
 
     done = run(lines, changes)
 
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     storage = FolderStorage(tmp_path / "output")
     manifest = Manifest.parse(storage.read("manifest.json"), "manifest.json")
     assert (manifest.items.done, manifest.items.failed) == (2, 1)
@@ -115,7 +113,7 @@ def test_a_motion_adapter_makes_videos_of_either_form(run: Run, tmp_path: Path, 
         "spec.output.format": form,
     }
     done = run([{"prompt": "a fox runs"}], changes)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     storage = FolderStorage(tmp_path / "output")
     (record,) = recorded(storage)
     assert (record.outcome, record.frames) == (Outcome.ACCEPTED, 3)
@@ -145,7 +143,7 @@ def test_a_team_of_ranks_starts_from_the_same_pictures_with_a_lora(
         "spec.acceptance": {"maxFailedItems": 1},
     }
     done = run([{"prompt": "a fox", "image": address} for address in pictures.values()], changes)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     records = recorded(FolderStorage(tmp_path / "output"))
     made = [record for record in records if record.outcome is Outcome.ACCEPTED]
     assert (len(records), len(made)) == (3, 2)
