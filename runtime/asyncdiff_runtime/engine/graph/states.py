@@ -25,7 +25,7 @@ class State:
 class States:
     """Which state each module is in.
 
-    A look takes some milliseconds, so it is taken at a module's first evaluation in a generation and around those
+    A look reads every attribute, so it is taken at a module's first evaluation in a generation and around those
     that its forward answers; what else changes a module while a generation runs is seen by the next.
     """
 
