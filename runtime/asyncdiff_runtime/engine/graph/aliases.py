@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 
 _KEEPING = ("dropout", "feature_dropout", "alpha_dropout", "type_as", "meshgrid", "broadcast_tensors")
 """Operations that may give their input back although their schema does not say so."""
+_FORM_CHECK = torch.ops.aten._assert_tensor_metadata.default  # noqa: SLF001 -- its public name
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,13 @@ def is_random(node: Node) -> bool:
     return not (
         given.get("train") is False or given.get("training") is False or given.get("dropout_p") == 0.0
     )
+
+
+def is_check(node: Node) -> bool:
+    """Whether an operation is there to look at values; checks of forms, which are as captured, do not count."""
+    if node.op != "call_function" or not isinstance(node.target, OpOverload):
+        return False
+    return not node.target._schema.returns and node.target is not _FORM_CHECK  # noqa: SLF001 -- as below
 
 
 def _shared(node: Node) -> list[Node]:

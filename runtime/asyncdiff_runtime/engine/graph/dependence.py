@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch.fx import Graph, Node
 
-from .aliases import Aliases, aliases, is_random
+from .aliases import Aliases, aliases, is_check, is_random
 
 if TYPE_CHECKING:
     from .capture import Captured
@@ -28,10 +28,10 @@ class Dependence(IntEnum):
 def dependences(captured: "Captured") -> Mapping[Node, Dependence]:
     """The class of every node: the highest among its inputs'.
 
-    Besides, made anew at each evaluation are random numbers, and what the output hands out, which its reader may
-    change. Memory that is written in place has one class, the highest of all that is written to it or read from it
-    before the last writing, so that the order of reads and writes cannot change; writing into an input or a weight
-    happens at each evaluation.
+    Besides, made anew at each evaluation are random numbers, checks of values, and what the output hands out, which
+    its reader may change. Memory that is written in place has one class, the highest of all that is written to it or
+    read from it before the last writing, so that the order of reads and writes cannot change; writing into an input
+    or a weight happens at each evaluation.
     """
     graph = captured.graph.graph
     shared = aliases(graph)
@@ -59,6 +59,7 @@ def _always_made(graph: Graph, shared: Aliases) -> set[Node]:
         for node in graph.nodes
         if node.op == "output"
         or is_random(node)
+        or is_check(node)
         or node in written
         or (node in handed_out and node.op != "placeholder")
     }
