@@ -44,7 +44,6 @@ def stage(plane: Cluster, nodes: Kubelet, nursery: Nursery) -> Iterator[Stage]:
             "default",
             gateway=gateway,
             namespaces="",
-            lease_seconds="15",
             resync_seconds="1",
             allowed_images="registry.example/*",
         ) as operator,

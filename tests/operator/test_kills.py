@@ -175,9 +175,7 @@ def hunted(
     deaths.users.add(user)
     with (
         Gateway(plane, user) as gateway,
-        operator_on(
-            nursery, plane, namespace, gateway=gateway, lease_seconds="15", status_seconds="0"
-        ) as operator,
+        operator_on(nursery, plane, namespace, gateway=gateway, status_seconds="0") as operator,
     ):
         executioner = Executioner(operator, deaths)
         gateway.before, gateway.after = executioner.before, executioner.after
@@ -329,7 +327,7 @@ def test_killed_before_and_after_it_takes_and_gives_back_its_lease_the_operator_
     deaths.users.add(user)
     with (
         Gateway(plane, user) as gateway,
-        operator_on(nursery, plane, namespace, gateway=gateway, lease_seconds="15") as operator,
+        operator_on(nursery, plane, namespace, gateway=gateway) as operator,
     ):
         wait_until(operator.leads, what="it to lead", seconds=90)
         operator.kill()

@@ -54,8 +54,8 @@ def test_a_leader_that_hangs_is_replaced_and_never_writes_again(
     namespace, gate = plane.namespace(), Gate()
     hold_until(gate, nodes, namespace)
     with (
-        operator_on(nursery, plane, namespace) as first,
-        operator_on(nursery, plane, namespace) as second,
+        operator_on(nursery, plane, namespace, lease_seconds="3") as first,
+        operator_on(nursery, plane, namespace, lease_seconds="3") as second,
     ):
         wait_until(first.leads, what="the first to lead")
         submitted = submit(plane.api, namespace)
@@ -120,7 +120,10 @@ def test_replicas_that_are_killed_one_after_the_other_never_write_at_the_same_ti
     namespace, gate, replicas = plane.namespace(), Gate(), 3
     hold_until(gate, nodes, namespace)
     with ExitStack() as stack:
-        running = [stack.enter_context(operator_on(nursery, plane, namespace)) for _ in range(replicas)]
+        running = [
+            stack.enter_context(operator_on(nursery, plane, namespace, lease_seconds="3"))
+            for _ in range(replicas)
+        ]
         submitted = submit(plane.api, namespace)
         for _ in range(replicas - 1):
             leader = wait_until(lambda: _leader(running), what="one of them to lead")

@@ -156,7 +156,7 @@ def test_an_operator_whose_clock_is_hours_off_ends_a_job_in_time(
     nodes.behave(namespace, all_goes_well(2, 2))
     with Gateway(plane, f"skewed-{namespace}") as gateway:
         gateway.skew = timedelta(hours=hours)
-        with operator_on(nursery, plane, namespace, gateway=gateway, lease_seconds="15"):
+        with operator_on(nursery, plane, namespace, gateway=gateway):
             stored = submit(api, namespace, {"spec.run": {"ttlSecondsAfterFinished": 3600}})
             found = await_phase(api, stored, "Complete", "Failed", seconds=90)
             assert found["phase"] == "Complete", found["conditions"]

@@ -36,7 +36,7 @@ class Operator:
             "identity": identity,
             "address": "127.0.0.1",
             "port": str(self.port),
-            "lease_seconds": "3",
+            "lease_seconds": "15",
             "progress_seconds": "0.2",
             "status_seconds": "0.5",
         }
