@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -59,9 +60,11 @@ def away(s3: S3Server, seconds: float) -> Iterator[None]:
     s3.stop()
     logger.info("the bucket is away")
     back = time.monotonic() + seconds
-    yield
-    wait_until(lambda: time.monotonic() > back, what="the end of the outage", seconds=2 * seconds, pause=0.5)
-    s3.run()
+    try:
+        yield
+        wait_until(lambda: time.monotonic() > back, what="the outage's end", seconds=2 * seconds, pause=0.5)
+    finally:
+        s3.run()
     logger.info("the bucket is back")
 
 
@@ -72,9 +75,12 @@ def once_each(records: list[dict[str, Any]]) -> int:
 
 
 def logs(installation: Installation, pod: dict[str, Any]) -> str:
-    """What a pod has logged."""
+    """What a pod has logged; nothing if it has gone meanwhile."""
     metadata = pod["metadata"]
-    return installation.cluster.kubectl("-n", metadata["namespace"], "logs", metadata["name"])
+    try:
+        return installation.cluster.kubectl("-n", metadata["namespace"], "logs", metadata["name"])
+    except subprocess.CalledProcessError:
+        return ""
 
 
 def test_a_job_survives_its_pod_and_the_operator_deleted_at_once(installation: Installation) -> None:
