@@ -204,7 +204,8 @@ def test_pods_that_end_early_say_what_is_recorded_and_the_next_goes_on(
     pod.terminate(drained)
     code, second = pod.end(drained)
     assert (code, second.exit_code, second.reason) == (75, 75, "Drained")
-    assert first.items.done < second.items.done == len(recorded(FolderStorage(output)))
+    # A pod that is told to go may not have counted yet all that earlier ones had finished: never too much.
+    assert first.items.done < second.items.done <= len(recorded(FolderStorage(output)))
 
     code, finished = pod.run("finish", shard=None, ASYNCDIFF_FAILURE="shard 0 was drained too often")
     assert (code, finished.reason, finished.message) == (0, "ShardsFailed", "shard 0 was drained too often")
