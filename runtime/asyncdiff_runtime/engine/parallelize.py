@@ -12,6 +12,7 @@ from .denoisers import Denoisers
 from .errors import LayoutError
 from .executor import Evaluator, Executor, Plainly
 from .graph.options import Capture
+from .graph.preparation import prepared
 from .graph.programs import Programs
 from .hook import EngineHook, attach, detach
 from .lowering import Compile, lowered
@@ -114,6 +115,7 @@ def _evaluator(capture: "Capture | str | None", mesh: Mesh) -> Evaluator:
         return Plainly()
     chosen = Capture.of(capture)
     return Programs(
+        partial(prepared, held_bytes=chosen.held_bytes),
         strict=chosen.strict,
         capacity=chosen.programs,
         warn=partial(logger.log, logging.WARNING if mesh.rank == 0 else logging.DEBUG),

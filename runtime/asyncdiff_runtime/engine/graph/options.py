@@ -21,15 +21,19 @@ class Capture:
         lowering: how it is run.
         strict: a denoiser that cannot be captured is an error; else its modules evaluate it, with a warning.
         programs: graphs that are kept, the ones used last; each size, batch, branch and set of adapters takes one.
+        held_bytes: most memory of each graph for what is kept from one evaluation to the next.
     """
 
     lowering: Lowering = Lowering.EAGER
     strict: bool = False
     programs: int = 8
+    held_bytes: int = 1 << 30
 
     def __post_init__(self) -> None:
         if self.programs < 1:
             raise LayoutError(f"Capture(programs={self.programs}) keeps no graph; keep at least 1.")
+        if self.held_bytes < 0:
+            raise LayoutError(f"Capture(held_bytes={self.held_bytes}) is a size in bytes; it is at least 0.")
 
     @classmethod
     def of(cls, wanted: "Capture | str") -> "Capture":
