@@ -16,6 +16,7 @@ from asyncdiff_runtime.cli.explain import explain_field
 from asyncdiff_runtime.cli.explain_image import explain_image
 from asyncdiff_runtime.cli.extensions import Commands
 from asyncdiff_runtime.cli.gallery import make_gallery
+from asyncdiff_runtime.cli.plan import plan_job
 from asyncdiff_runtime.cli.run import run_job
 from asyncdiff_runtime.cli.status import print_status
 from asyncdiff_runtime.cli.validate import validate_files
@@ -35,6 +36,7 @@ app.command("run", rich_help_panel=OUTPUT)(run_job)
 app.command("status", rich_help_panel=OUTPUT)(print_status)
 app.command("gallery", rich_help_panel=OUTPUT)(make_gallery)
 app.command("explain-image", rich_help_panel=OUTPUT)(explain_image)
+app.command("plan", rich_help_panel=FILES)(plan_job)
 app.command("validate", rich_help_panel=FILES)(validate_files)
 app.command("explain", rich_help_panel=FILES)(explain_field)
 app.command("crd", rich_help_panel=FILES)(print_crd)

@@ -1,0 +1,287 @@
+"""A plan as tables for people and as JSON for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from asyncdiff_api.amounts import counted
+from pydantic import JsonValue
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from asyncdiff_runtime.batch.planning import Figures, Forecast
+    from asyncdiff_runtime.engine.graph.cost import Cost
+    from asyncdiff_runtime.engine.graph.roofline import Span
+
+_TERA: Final = 10**12
+_GIGA: Final = 10**9
+_MEGA: Final = 10**6
+_LEAST_SHARE: Final = 0.002
+"""Of an evaluation's arithmetic or traffic; modules below it are one row together."""
+_MOST_MODULES: Final = 24
+"""Rows of the table of modules."""
+_MADE: Final = {
+    "WEIGHTS": ("weights alone", "once"),
+    "GENERATION": ("prompt and size", "once a picture"),
+    "EVALUATION": ("timestep", "each evaluation, known beforehand"),
+    "LATENT": ("latent", "each evaluation"),
+}
+
+
+def print_tables(figures: Figures, forecasts: Sequence[Forecast]) -> None:
+    """Prints a plan."""
+    out = Console(markup=False, highlight=False)
+    evaluations = counted(figures.evaluations, "evaluation")
+    rows = " and ".join(counted(rows, "row") for rows in figures.rows)
+    out.print(
+        Text.assemble(
+            (figures.pipeline, "bold"),
+            f", {figures.dtype}: {counted(figures.batch, 'item')} a batch, {evaluations} of {rows}\n",
+        )
+    )
+    for table in (
+        _classes(figures),
+        _modules(figures),
+        _memory(figures, forecasts),
+        _times(forecasts),
+    ):
+        out.print(table)
+        out.print()
+    for remark in _remarks(figures, forecasts):
+        out.print(Text(remark, style="dim"))
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A table whose first column is words and whose others are numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", no_wrap=True)
+    return table
+
+
+def _classes(figures: Figures) -> Table:
+    whole = _sum(figures.by_dependence.values())
+    units = _Units.of(whole)
+    table = _table("One evaluation, by what it depends on", "depends on", *units.columns)
+    table.add_column("made")
+    for dependence, cost in figures.by_dependence.items():
+        words, made = _MADE[dependence.name]
+        table.add_row(words, *units.amounts(cost), made)
+    table.add_section()
+    table.add_row("all", *units.amounts(whole), "")
+    return table
+
+
+def _modules(figures: Figures) -> Table:
+    modules = _coarse(figures.by_module)
+    whole = _sum(modules.values())
+    units = _Units.of(whole)
+    table = _table("One evaluation, by module", "module", *units.columns)
+    large = sorted(modules.items(), key=lambda entry: _part(entry[1], whole), reverse=True)
+    shown = {name for name, cost in large[:_MOST_MODULES] if _part(cost, whole) >= _LEAST_SHARE}
+    for name, cost in modules.items():
+        if name in shown:
+            table.add_row(name, *units.amounts(cost))
+    if rest := [cost for name, cost in modules.items() if name not in shown]:
+        table.add_row(Text(f"{len(rest)} smaller", style="dim"), *units.amounts(_sum(rest)))
+    return table
+
+
+def _coarse(modules: Mapping[str, Cost]) -> dict[str, Cost]:
+    """Costs by the first name of each path."""
+    names: dict[str, list[Cost]] = {}
+    for path, cost in modules.items():
+        names.setdefault(path.partition(".")[0], []).append(cost)
+    return {name: _sum(costs) for name, costs in names.items()}
+
+
+def _part(cost: Cost, whole: Cost) -> float:
+    """What part of the whole a cost is, in arithmetic or traffic, whichever is more."""
+    return max(cost.flops / max(1, whole.flops), cost.bytes / max(1, whole.bytes))
+
+
+@dataclass(frozen=True)
+class _Units:
+    """Units in which a table's numbers have a few digits, and the whole that shares are of."""
+
+    whole: Cost
+    flops: int
+    bytes: int
+
+    @classmethod
+    def of(cls, whole: Cost) -> _Units:
+        return cls(
+            whole,
+            _TERA if whole.flops >= _TERA else _GIGA,
+            _GIGA if whole.bytes >= _GIGA else _MEGA,
+        )
+
+    @property
+    def columns(self) -> tuple[str, str, str]:
+        """Heads of the columns of `amounts`."""
+        return (
+            "TFLOP" if self.flops == _TERA else "GFLOP",
+            "share",
+            "GB moved" if self.bytes == _GIGA else "MB moved",
+        )
+
+    def amounts(self, cost: Cost) -> tuple[str, str, str]:
+        """A row's cells."""
+        share = 100 * cost.flops / max(1, self.whole.flops)
+        return _three(cost.flops / self.flops), f"{share:.1f} %", _three(cost.bytes / self.bytes)
+
+
+def _memory(figures: Figures, forecasts: Sequence[Forecast]) -> Table:
+    table = _table("Memory of a GPU", "what", "GB", "parameters")
+    for name, size in figures.weights.items():
+        table.add_row(name, _three(size / _GIGA), _count(figures.parameters[name]))
+    table.add_section()
+    table.add_row(
+        "weights", _three(sum(figures.weights.values()) / _GIGA), _count(sum(figures.parameters.values()))
+    )
+    peaks = {
+        "encoding, at its peak": figures.before.peak_bytes,
+        "an evaluation, at its peak": max(branch.peak_bytes for branch in figures.branches),
+        "decoding, at its peak": figures.after.peak_bytes,
+    }
+    for name, size in peaks.items():
+        table.add_row(name, _three(size / _GIGA), "")
+    most = max((one.weights_bytes + one.working_bytes for one in forecasts), default=0)
+    table.add_section()
+    table.add_row("needed, CUDA's own included", _three(most / _GIGA), "")
+    return table
+
+
+def _times(forecasts: Sequence[Forecast]) -> Table:
+    title = f"Predicted, {counted(forecasts[0].way.ranks, 'GPU')} a pod"
+    table = _table(title, "GPU", "strategy", "kernels", "loop", "in all", "range", "items/h")
+    table.columns[1].justify = table.columns[2].justify = "left"
+    before = ""
+    for one in forecasts:
+        name = one.machine.name
+        if before and name != before:
+            table.add_section()
+        cells = [
+            "" if name == before else name,
+            f"{'▸' if one.way.chosen else ' '} {one.way.name}{f', {one.idle} idle' if one.idle else ''}",
+            "compiled" if one.way.compiled else "eager",
+            *_seconds(one),
+        ]
+        table.add_row(*cells, style="bold" if one.way.chosen else None)
+        before = name
+    return table
+
+
+def _seconds(one: Forecast) -> list[str]:
+    if not one.fits:
+        needed = one.weights_bytes + one.working_bytes
+        return [
+            "",
+            "does not fit:",
+            f"{_three(needed / _GIGA)} of {one.machine.memory_bytes / _GIGA:.0f} GB",
+            "",
+        ]
+    span = one.seconds
+    return [
+        f"{_three(one.loop.expected)} s",
+        f"{_three(span.expected)} s",
+        f"{_three(span.low)} – {_three(span.high)} s",
+        f"{one.items_per_hour:,.0f}",
+    ]
+
+
+def _remarks(figures: Figures, forecasts: Sequence[Forecast]) -> Iterable[str]:
+    batch = f"a batch of {figures.batch}" if figures.batch > 1 else "one item"
+    yield (
+        f"Seconds are for {batch}, from prompt to pixels. They rest on measurements on an H200 alone; the range says "
+        "how far off they may be."
+    )
+    if any("Lookahead" in one.way.name for one in forecasts):
+        if figures.foreseeable:
+            yield (
+                "Lookahead is predicted with every foretold evaluation accepted; its range reaches to where none is."
+            )
+        else:
+            yield "This scheduler's evaluations cannot be foretold: lookahead gains nothing over Exact."
+    if any(one.way.name.startswith("Exact") and one.way.ranks > 1 for one in forecasts):
+        yield "Exact is to be had from Python: parallelize(pipe, Exact())."
+    yield from figures.remarks
+
+
+def as_json(figures: Figures, forecasts: Sequence[Forecast]) -> JsonValue:
+    """Gives a plan as JSON."""
+    return {
+        "pipeline": figures.pipeline,
+        "dtype": figures.dtype,
+        "batch": figures.batch,
+        "evaluations": figures.evaluations,
+        "rows": list(figures.rows),
+        "evaluation": {
+            **_cost(_sum(figures.by_dependence.values())),
+            "byDependence": {
+                dependence.name.lower(): _cost(cost) for dependence, cost in figures.by_dependence.items()
+            },
+            "byModule": {name: _cost(cost) for name, cost in figures.by_module.items()},
+            "peakBytes": max(branch.peak_bytes for branch in figures.branches),
+        },
+        "encoding": {**_cost(_sum(figures.before.operations)), "peakBytes": figures.before.peak_bytes},
+        "decoding": {**_cost(_sum(figures.after.operations)), "peakBytes": figures.after.peak_bytes},
+        "weights": {
+            name: {"parameters": figures.parameters[name], "bytes": size}
+            for name, size in figures.weights.items()
+        },
+        "forecasts": [_forecast(one) for one in forecasts],
+        "remarks": list(_remarks(figures, forecasts)),
+    }
+
+
+def _forecast(one: Forecast) -> JsonValue:
+    return {
+        "gpu": one.machine.name,
+        "gpus": one.way.ranks,
+        "strategy": one.way.name,
+        "chosen": one.way.chosen,
+        "compiled": one.way.compiled,
+        "criticalPath": one.evaluations,
+        "idleGpus": one.idle,
+        "encodingSeconds": _span(one.before),
+        "loopSeconds": _span(one.loop),
+        "decodingSeconds": _span(one.after),
+        "seconds": _span(one.seconds),
+        "itemsPerHour": round(one.items_per_hour, 1),
+        "weightsBytes": one.weights_bytes,
+        "workingBytes": one.working_bytes,
+        "memoryBytes": one.machine.memory_bytes,
+        "fits": one.fits,
+    }
+
+
+def _span(span: Span) -> JsonValue:
+    return {name: round(getattr(span, name), 5) for name in ("low", "expected", "high")}
+
+
+def _cost(cost: Cost) -> dict[str, JsonValue]:
+    return {"flops": cost.flops, "bytes": cost.bytes}
+
+
+def _sum(costs: Iterable[Cost]) -> Cost:
+    from asyncdiff_runtime.engine.graph.cost import total
+
+    return total(costs)
+
+
+def _count(number: int) -> str:
+    return f"{number / _GIGA:.2f} B" if number >= _GIGA else f"{number / _MEGA:.1f} M"
+
+
+def _three(value: float) -> str:
+    """Gives a number with three digits that count."""
+    if value >= 100 or not value:
+        return f"{value:,.0f}"
+    digits = 1 if value >= 10 else 2 if value >= 1 else 3
+    return f"{value:.{digits}f}"
