@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, _inductor
+from torch._inductor.standalone_compile import CompiledArtifact
 
 from ..lowering import Compile
 from .bundle import Key, Store, circumstances, described
@@ -114,7 +115,7 @@ def unpacked(payload: bytes) -> Lowered:
                 _place(root / name.removeprefix(_FILES), archive.read(name))
         path = Path(archive.extract(_ARTIFACT, folder))
         with torch.inference_mode(mode=False), torch.no_grad():
-            artifact: Lowered = _inductor.CompiledArtifact.load(path=str(path))
+            artifact: Lowered = CompiledArtifact.load(path=str(path))
     return artifact
 
 

@@ -36,7 +36,8 @@ def recognised(tensors: Sequence[Tensor]) -> Sources | None:
     through `tensor.data`, numpy, or a replayed CUDA graph. Tensors made in inference mode have no count, and of
     subclasses (quantised, distributed) nothing is known: such are never proven.
     """
-    marks, taken = [], []
+    marks: list[Hashable] = []
+    taken: list[Tensor] = []
     for tensor in tensors:
         if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout is not torch.strided:
             return None
