@@ -11,6 +11,7 @@ import torch
 from .denoisers import Denoisers
 from .errors import LayoutError
 from .executor import Evaluator, Executor, Plainly
+from .graph.lowerings import lowering_for
 from .graph.options import Capture
 from .graph.preparation import prepared
 from .graph.programs import Programs
@@ -80,8 +81,8 @@ def parallelize(
             strategy leaves; "auto" splits over all of them, True refuses generations with too few rows.
         denoiser: names of the modules called at each timestep; found if None.
         compile: "off", "auto" or "max-autotune": what `torch.compile` does to each module.
-        capture: evaluate the denoiser by its graph, captured at its first call and run as named ("eager");
-            None evaluates it by its modules. `Capture(…)` says more.
+        capture: evaluate the denoiser by its graph, captured at its first call and lowered as named ("eager",
+            "inductor" or "max-autotune"); None evaluates it by its modules. `Capture(…)` says more.
         timeout_seconds: how long a rank waits for another.
 
     Raises:
@@ -114,8 +115,10 @@ def _evaluator(capture: "Capture | str | None", mesh: Mesh) -> Evaluator:
     if capture is None:
         return Plainly()
     chosen = Capture.of(capture)
+    lowerings = lowering_for(mesh.device, chosen.lowering, chosen.cache)
     return Programs(
-        partial(prepared, held_bytes=chosen.held_bytes),
+        partial(prepared, lowerings=lowerings, held_bytes=chosen.held_bytes),
+        exact=lowerings.exact,
         strict=chosen.strict,
         capacity=chosen.programs,
         warn=partial(logger.log, logging.WARNING if mesh.rank == 0 else logging.DEBUG),

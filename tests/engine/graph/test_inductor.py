@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from asyncdiff_runtime.engine import Capture, Exact, Lowering, parallelize
 from asyncdiff_runtime.engine.graph.inductor import Inductor
 from support.parts import block, block_values, part_of
+from support.toy import curved, toy
 from torch import Tensor
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
@@ -57,3 +64,88 @@ def test_values_may_lie_otherwise_in_memory_and_come_from_inference_mode() -> No
     assert distance(call(*moved), wanted) <= TOLERANCE[torch.float32]
     with torch.inference_mode():
         assert distance(call(*(value.clone() for value in given)), wanted) <= TOLERANCE[torch.float32]
+
+
+def test_a_pipeline_is_compiled_by_a_word(tmp_path: Path) -> None:
+    pipe = toy(curved)
+    plain = pipe(steps=4)
+    capture = Capture(lowering=Lowering.INDUCTOR, strict=True, cache=tmp_path / "cache")
+    with parallelize(pipe, Exact(), capture=capture) as parallel:
+        compiled = [pipe(steps=4), pipe(steps=4)]
+        assert parallel.report is not None
+        assert parallel.report.captures == 0
+
+    assert all(distance((made,), (plain,)) <= TOLERANCE[torch.float32] for made in compiled)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+AGAIN = """
+import logging, sys, torch
+from asyncdiff_runtime.engine.graph.bundle import Store
+from asyncdiff_runtime.engine.graph.inductor import Inductor
+from support.parts import block, block_values, part_of
+from pathlib import Path
+logging.basicConfig(level=logging.INFO)
+torch.set_num_threads(1)
+given = block_values()
+with torch.no_grad():
+    made = Inductor(store=Store.opened(Path(sys.argv[1])))(part_of(block, given), given)(*given)
+torch.save(made, sys.argv[2])
+"""
+
+
+def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
+    compiler, log = tmp_path / "bin" / "g++", tmp_path / "compiled"
+    compiler.parent.mkdir()
+    compiler.write_text(
+        f'#!/bin/sh\ncase "$*" in *.cpp*) echo once >> {log};; esac\nexec {shutil.which("g++")} "$@"\n'
+    )
+    compiler.chmod(0o755)
+
+    def run(name: str) -> list[Tensor]:
+        variables = {
+            "PYTHONPATH": "tests",
+            "PATH": f"{compiler.parent}:{os.environ['PATH']}",
+            "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / name),
+        }
+        subprocess.run(
+            [sys.executable, "-c", AGAIN, str(tmp_path / "store"), str(tmp_path / f"{name}.pt")],
+            env={**os.environ, **variables},
+            check=True,
+        )
+        made: list[Tensor] = torch.load(tmp_path / f"{name}.pt")
+        return made
+
+    first = run("first")
+    assert log.exists()
+    log.unlink()
+
+    second = run("second")
+    assert not log.exists()
+    assert all(torch.equal(one, other) for one, other in zip(second, first, strict=True))
+
+
+@torch.no_grad()
+def test_compiling_draws_no_random_numbers() -> None:
+    given = block_values()
+    before = torch.get_rng_state()
+    Inductor()(part_of(block, given), given)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@torch.no_grad()
+def test_what_cannot_be_compiled_runs_eagerly_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch._inductor, "standalone_compile", refuse)
+    given = block_values()
+    part = part_of(block, given)
+
+    with caplog.at_level(logging.WARNING):
+        call = Inductor()(part, given)
+
+    assert all(torch.equal(*pair) for pair in zip(call(*given), block(*given), strict=True))
+    assert "no C++ compiler" in caplog.text

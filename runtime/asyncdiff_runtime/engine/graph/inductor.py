@@ -12,16 +12,15 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, _inductor
-from torch._inductor.standalone_compile import CompiledArtifact
 
-from ..lowering import Compile
 from .bundle import Key, Store, circumstances, described
 from .lowering import Lowered, eager
+from .options import Lowering
 from .parts import Part
 
 logger = logging.getLogger(__name__)
 
-_MODES: Final = {Compile.AUTO: "default", Compile.MAX_AUTOTUNE: "max-autotune-no-cudagraphs"}
+_MODES: Final = {Lowering.INDUCTOR: "default", Lowering.MAX_AUTOTUNE: "max-autotune-no-cudagraphs"}
 _ARTIFACT: Final = "artifact"
 _FILES: Final = "files/"
 
@@ -37,7 +36,7 @@ class Inductor:
         store: where compiled parts are kept, if anywhere. What is in it is run.
     """
 
-    how: Compile = Compile.AUTO
+    how: Lowering = Lowering.INDUCTOR
     store: Store | None = None
     options: Mapping[str, Any] = field(init=False)
 
@@ -108,6 +107,8 @@ def packed(artifact: Any) -> bytes:
 
 def unpacked(payload: bytes) -> Lowered:
     """The compiled part of `packed`, loaded; its files go to inductor's folder, unless they are there."""
+    from torch._inductor.standalone_compile import CompiledArtifact  # slow, and seldom needed
+
     root = _inductor_folder()
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(io.BytesIO(payload)) as archive:
         for name in archive.namelist():

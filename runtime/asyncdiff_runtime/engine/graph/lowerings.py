@@ -7,16 +7,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..lowering import Compile
 from .bundle import Store
 from .cuda_graphs import Replays, cuda_recorder
 from .inductor import Inductor
 from .lowering import Lower, Lowered, eager
+from .options import Lowering
 from .parts import Part
 
 
 @dataclass(frozen=True, eq=False)
-class Lowering:
+class Lowerings:
     """How the parts of a rank's programs are lowered; one for all of them, whose CUDA graphs share memory.
 
     Only the part that depends on the latent is worth compiling: it is nearly all of the work, and runs at every
@@ -44,21 +44,21 @@ class Lowering:
         return lower
 
 
-def lowering_for(device: torch.device, how: Compile, cache: Path | None) -> Lowering:
+def lowering_for(device: torch.device, how: Lowering, cache: Path | None) -> Lowerings:
     """The lowering for a device.
 
     Args:
         device: where the denoiser is.
-        how: `OFF` gives the modules' own operations, the others what inductor makes of them; on a GPU, these are
+        how: `EAGER` gives the modules' own operations, the others what inductor makes of them; on a GPU, these are
             replayed as CUDA graphs.
         cache: folder of compiled parts, kept for later processes. It is trusted like code: see `Store`.
     """
-    if how is Compile.OFF:
-        return Lowering(_anywhere(eager), exact=True)
+    if how is Lowering.EAGER:
+        return Lowerings(_anywhere(eager), exact=True)
     inductor = Inductor(how, None if cache is None else Store.opened(cache))
     if device.type == "cuda":
-        return Lowering(Replays(inductor, cuda_recorder(device)).lowered, exact=False)
-    return Lowering(_anywhere(inductor), exact=False)
+        return Lowerings(Replays(inductor, cuda_recorder(device)).lowered, exact=False)
+    return Lowerings(_anywhere(inductor), exact=False)
 
 
 def _anywhere(lower: Lower) -> Callable[[Part, Sequence[Tensor], Collection[str]], Lowered]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from ..errors import LayoutError
 
@@ -11,6 +12,10 @@ class Lowering(StrEnum):
 
     EAGER = "eager"
     """Its operations one by one, as the modules would: the same result to the bit."""
+    INDUCTOR = "inductor"
+    """Compiled by torch's inductor, replayed as a CUDA graph on a GPU; other last bits."""
+    MAX_AUTOTUNE = "max-autotune"
+    """The same with kernels chosen by measurement, at minutes of start-up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +27,14 @@ class Capture:
         strict: a denoiser that cannot be captured is an error; else its modules evaluate it, with a warning.
         programs: graphs that are kept, the ones used last; each size, batch, branch and set of adapters takes one.
         held_bytes: most memory of each graph for what is kept from one evaluation to the next.
+        cache: folder of compiled parts, for later processes; None keeps none. What is in it is run as code.
     """
 
     lowering: Lowering = Lowering.EAGER
     strict: bool = False
     programs: int = 8
     held_bytes: int = 1 << 30
+    cache: Path | None = None
 
     def __post_init__(self) -> None:
         if self.programs < 1:

@@ -1,16 +1,19 @@
-"""From a captured graph to a program: divided by how often its parts have to run, and run part by part."""
+"""From a captured graph to a program: divided by how often its parts have to run, and lowered."""
 
 from .capture import Captured
 from .hoisting import hoist
-from .lowering import eager
+from .lowerings import Lowerings
 from .program import Program
 
 
-def prepared(captured: Captured, held_bytes: int) -> Program:
-    """The program of a graph, whose operations run one after the other, bit for bit as its modules would.
+def prepared(captured: Captured, lowerings: Lowerings, held_bytes: int) -> Program:
+    """The program of a graph.
 
     Args:
         captured: the graph.
+        lowerings: how its parts are lowered.
         held_bytes: most memory for values that are kept from one evaluation to the next.
     """
-    return Program(captured, hoist(captured, held_bytes), eager)
+    hoisted = hoist(captured, held_bytes)
+    fixed = {*captured.weights, *hoisted.constants.gives}
+    return Program(captured, hoisted, lowerings.of(hoisted.latent, fixed))
