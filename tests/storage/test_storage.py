@@ -130,5 +130,5 @@ def test_a_key_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
 
 def test_a_folder_where_a_file_lies_is_refused(tmp_path: Path) -> None:
     (tmp_path / "output").write_bytes(b"")
-    with pytest.raises(OutputRefusedError, match="choose another folder"):
+    with pytest.raises(OutputRefusedError, match="is a file, and a folder is wanted"):
         FolderStorage(tmp_path / "output").write("job.json", b"")
