@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,10 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 """Largest relative distance that another order of additions explains: a few of the format's last bits."""
 
 pytestmark = [
-    pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles for the CPU with g++"),
+    pytest.mark.skipif(
+        shutil.which("g++") is None or not Path(sysconfig.get_path("include"), "Python.h").exists(),
+        reason="inductor compiles for the CPU with g++ and Python's headers",
+    ),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 
