@@ -21,7 +21,7 @@ from .errors import (
 )
 from .graph.options import Capture, Lowering
 from .lowering import Compile
-from .parallelize import Parallel, parallelize
+from .parallelize import Parallel, parallelize, speed_up
 from .report import Report
 from .strategy import Data, Exact, Lookahead, Strategy
 
@@ -47,4 +47,5 @@ __all__ = [
     "SplitRefused",
     "Strategy",
     "parallelize",
+    "speed_up",
 ]

@@ -176,6 +176,21 @@ class Mesh:
         self.waiting_seconds += perf_counter() - began
 
 
+@dataclass(eq=False)
+class Alone(Mesh):
+    """This process without the other ranks that there may be."""
+
+    @property
+    def world(self) -> int:
+        """Itself."""
+        return 1
+
+    @property
+    def rank(self) -> int:
+        """The first of one."""
+        return 0
+
+
 @dataclass(frozen=True)
 class Stamp:
     """Where a rank stands when it enters a gather.
