@@ -6,6 +6,7 @@ EngineError
 │   ├── PipelineRefused
 │   ├── CaptureRefused
 │   ├── LookaheadRefused
+│   ├── ScheduleRefused
 │   └── SplitRefused
 └── PeerError            another rank is at fault, or the ranks no longer agree
     ├── RankFailed
@@ -45,6 +46,10 @@ class CaptureRefused(Refused):
 
 class LookaheadRefused(Refused):
     """The inputs of later evaluations cannot be predicted for this scheduler or call."""
+
+
+class ScheduleRefused(Refused):
+    """A schedule cannot be carried out, or its text is none; the message names tick, stage, segment and evaluation."""
 
 
 class SplitRefused(Refused):
