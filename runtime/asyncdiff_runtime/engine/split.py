@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .request import Request
+from .rounding import distance
 
 _ALIGNMENT = 16  # bytes; every dtype can be viewed at such an offset
 
@@ -167,8 +168,7 @@ class Frame:
 
 def difference(split: Any, whole: Any) -> float:
     """Largest relative difference ‖split − whole‖ / ‖whole‖ over the tensors of two outputs."""
-    pairs = zip(pytree.tree_leaves(split), pytree.tree_leaves(whole), strict=True)
-    return max(float((a.double() - b.double()).norm() / b.double().norm().clamp_min(1e-30)) for a, b in pairs)
+    return max(map(distance, pytree.tree_leaves(split), pytree.tree_leaves(whole)))
 
 
 def tolerance(dtype: torch.dtype) -> float:

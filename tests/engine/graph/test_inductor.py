@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from asyncdiff_runtime.engine import Capture, Exact, Lowering, parallelize
+from asyncdiff_runtime.engine import Capture, Exact, Lowering, parallelize, rounding
 from asyncdiff_runtime.engine.graph.inductor import Inductor
 from support.parts import block, block_values, part_of
 from support.toy import curved, toy
@@ -40,10 +40,7 @@ def _inductor_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 
 def distance(made: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> float:
-    return max(
-        float((one.double() - other.double()).norm() / other.double().norm())
-        for one, other in zip(made, wanted, strict=True)
-    )
+    return max(map(rounding.distance, made, wanted))
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..errors import CaptureRefused
+from ..rounding import distance
 
 _ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 3e-2}
 """How far a denoiser's output may lie from its own when other kernels add up in another order, relative."""
@@ -38,15 +39,6 @@ def verify(made: Any, expected: Any, *, exact: bool) -> None:
                 f"rounding explains {allowed:.0e}, so that it is not used. What its modules do depends on more "
                 f"than their arguments and attributes."
             )
-
-
-def distance(made: Tensor, expected: Tensor) -> float:
-    """The relative distance ‖made − expected‖ / ‖expected‖; infinities and not-a-number are equal to their like."""
-    same = (made == expected) | (made.isnan() & expected.isnan())
-    if bool(same.all()):
-        return 0.0
-    apart = torch.where(same, 0.0, made.double() - expected.double())
-    return float(apart.norm() / expected.double().nan_to_num(0.0, 0.0, 0.0).norm().clamp_min(1e-30))
 
 
 def _allowed(expected: Tensor, *, exact: bool) -> float:
