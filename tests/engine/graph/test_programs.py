@@ -3,16 +3,30 @@
 import gc
 import logging
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 from asyncdiff_runtime.engine import CaptureRefused
+from asyncdiff_runtime.engine.graph import states
 from asyncdiff_runtime.engine.graph.capture import Captured
-from asyncdiff_runtime.engine.graph.programs import Answer, Programs, interpreted
+from asyncdiff_runtime.engine.graph.fingerprint import Fingerprint, fingerprint
+from asyncdiff_runtime.engine.graph.programs import Answer, Programs
 from asyncdiff_runtime.engine.report import Tally
 from support.requests import Control, Denoiser, Generations, controlled, counted, request, tensor
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+
+def interpreted(captured: Captured) -> Answer:
+    """Runs a graph's operations one by one, as its modules would."""
+    weights = tuple(captured.weights.values())
+
+    def answer(tensors: Sequence[Tensor]) -> Any:
+        return pytree.tree_unflatten(list(captured.graph(*weights, *tensors)), captured.tree)
+
+    return answer
 
 
 @pytest.fixture
@@ -22,7 +36,7 @@ def warnings() -> list[str]:
 
 @pytest.fixture
 def generations(warnings: list[str]) -> Generations:
-    return Generations(Programs(warn=warnings.append))
+    return Generations(Programs(interpreted, warn=warnings.append))
 
 
 def test_a_form_is_captured_once_for_all_generations(generations: Generations) -> None:
@@ -121,6 +135,47 @@ def test_the_modules_are_looked_at_once_a_generation(generations: Generations) -
     assert generations.captures(lambda: request(unet)) == 1
 
 
+def test_a_generation_begins_before_the_modules_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+
+    def prepare(captured: Captured) -> Answer:
+        answer = interpreted(captured)
+
+        def noted(tensors: Sequence[Tensor]) -> Any:
+            happened.append("answer")
+            return answer(tensors)
+
+        return noted
+
+    def looked(module: nn.Module) -> Fingerprint:
+        happened.append("look")
+        return fingerprint(module)
+
+    monkeypatch.setattr(states, "fingerprint", looked)
+    generations, unet = Generations(Programs(prepare)), Denoiser()
+    for _ in range(3):
+        generations.captures(lambda: request(unet), lambda: request(unet))
+    happened.clear()
+    generations.captures(lambda: request(unet), lambda: request(unet))
+    assert happened == ["answer", "look", "answer"], (
+        "one answer for each request, the first one begun at once"
+    )
+
+    happened.clear()
+    unet.strength = 2.0
+    assert generations.captures(lambda: request(unet)) == 1, "what was begun is dropped"
+
+
+def test_what_was_begun_may_fail(generations: Generations) -> None:
+    unet = Denoiser()
+    for _ in range(3):
+        generations.captures(lambda: request(unet))
+    unet.enter.weight.data = tensor(0, 16, 4)
+    unet.enter.bias.data = tensor(0, 16)
+    unet.leave.weight.data = tensor(0, 4, 16)
+    assert generations.captures(lambda: request(unet)) == 1
+
+
 def test_programs_of_weights_that_are_gone_are_freed(generations: Generations) -> None:
     unet = Denoiser()
     generations.captures(lambda: request(unet))
@@ -132,7 +187,7 @@ def test_programs_of_weights_that_are_gone_are_freed(generations: Generations) -
 
 
 def test_the_programs_used_last_are_kept() -> None:
-    generations, unet = Generations(Programs(capacity=2)), Denoiser()
+    generations, unet = Generations(Programs(interpreted, capacity=2)), Denoiser()
 
     def of(rows: int) -> int:
         return generations.captures(lambda: request(unet, rows=rows))
@@ -141,7 +196,7 @@ def test_the_programs_used_last_are_kept() -> None:
 
 
 def test_arguments_that_never_repeat_end_in_a_warning(warnings: list[str]) -> None:
-    generations, unet = Generations(Programs(capacity=2, warn=warnings.append)), Denoiser()
+    generations, unet = Generations(Programs(interpreted, capacity=2, warn=warnings.append)), Denoiser()
     asked = [lambda index=index: request(unet, mode=str(index)) for index in range(6)]
     assert generations.captures(*asked) == 2
     (warning,) = warnings
@@ -181,7 +236,7 @@ def test_a_denoiser_without_a_graph_is_evaluated_by_its_modules(
 
 
 def test_strictly_it_is_an_error() -> None:
-    generations = Generations(Programs(strict=True))
+    generations = Generations(Programs(interpreted, strict=True))
     for _ in range(2):
         with pytest.raises(CaptureRefused, match=r"denoiser\.deciding"):
             generations.captures(lambda: request(Branching()))

@@ -4,13 +4,12 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from ..errors import CaptureRefused
 from ..report import Tally
@@ -37,16 +36,6 @@ _REFUSALS = 64
 
 CHECKS = 3
 """Evaluations of a program that are compared with its modules: the first two, and the next generation's first."""
-
-
-def interpreted(captured: Captured) -> Answer:
-    """Runs a graph's operations one by one, as its modules would."""
-    weights = tuple(captured.weights.values())
-
-    def answer(tensors: Sequence[Tensor]) -> Any:
-        return pytree.tree_unflatten(list(captured.graph(*weights, *tensors)), captured.tree)
-
-    return answer
 
 
 @dataclass(eq=False)
@@ -85,7 +74,7 @@ class Programs:
 
     def __init__(
         self,
-        prepare: Prepare = interpreted,
+        prepare: Prepare,
         *,
         exact: bool = True,
         strict: bool = False,
@@ -116,6 +105,7 @@ class Programs:
         if torch.is_grad_enabled():
             self._tally.note("Gradients are enabled, so that the denoiser is evaluated by its modules.")
             return request.run()
+        begun = self._begun(request)
         for lift in self._lifts:
             form, tensors = self._form(request, lift)
             known = self._known.get(form)
@@ -123,7 +113,7 @@ class Programs:
                 self._known.move_to_end(form)
                 if known.due(self._tally.generation):
                     return self._compared(request, form, known, tensors)
-                return known.answer(tensors)
+                return begun.pop(form) if form in begun else known.answer(tensors)
         if form in self._refused:
             if self._strict:
                 raise CaptureRefused(self._refused[form])
@@ -146,6 +136,24 @@ class Programs:
         calls, tensors = flattened(request, lift)
         states = tuple(self._states.of(call.module) for call in request.calls)
         return Form(calls, states, surroundings()), tensors
+
+    def _begun(self, request: Request) -> dict[Form, Any]:
+        """The answer if nothing has changed since the last generation, before that is known.
+
+        A look at large modules takes tens of milliseconds, during which a GPU works on what was begun.
+        """
+        presumed = [self._states.presumed(call.module) for call in request.calls]
+        states = tuple(state for state in presumed if state is not None)
+        if len(states) < len(presumed):
+            return {}
+        for lift in self._lifts:
+            calls, tensors = flattened(request, lift)
+            form = Form(calls, states, surroundings())
+            known = self._known.get(form)
+            if known is not None and not known.due(self._tally.generation):
+                with suppress(Exception):  # weights that were moved or resized, as a look will tell
+                    return {form: known.answer(tensors)}
+        return {}
 
     def _by_modules(self, request: Request) -> Any:
         """The output of the modules, which may change what they keep as they run."""

@@ -43,6 +43,11 @@ class States:
         """The state that a module is in; one and the same object while it is in it, and when it is in it again."""
         return self._now.get(module) or self.look(module)
 
+    def presumed(self, module: nn.Module) -> State | None:
+        """The state that a module was in last; None before its first generation, and when it was looked at in this."""
+        known = self._known.get(module)
+        return known[-1] if known and module not in self._now else None
+
     def look(self, module: nn.Module) -> State:
         """As `of`, by another look at the module."""
         found, known = fingerprint(module), self._known.setdefault(module, [])
