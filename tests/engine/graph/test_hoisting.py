@@ -50,6 +50,14 @@ def checked(net: Ruled, x: Tensor, t: Tensor, text: Tensor) -> Tensor:
     return x + 1
 
 
+def test_a_class_that_gets_no_part_of_its_own_is_made_in_the_loop() -> None:
+    found = hoist(captured(keys), AMPLE, {Dependence.WEIGHTS, Dependence.GENERATION})
+    assert operations(found.generation).count("linear") == 3
+    assert operations(found.evaluation) == []
+    assert operations(found.latent).count("sin") == 1
+    assert "linear" not in operations(found.latent)
+
+
 def test_the_loop_keeps_what_depends_on_the_latent_and_the_values_it_reads_are_held_once() -> None:
     found = hoisted(keys)
     assert operations(found.generation).count("linear") == 3

@@ -60,8 +60,8 @@ def examples(*, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     return weight, x, shift
 
 
-def replayed(tape: Tape, shapes: int = 2) -> tuple[Part, Replays]:
-    return part_of(scaled, examples()), Replays(eager, tape, shapes)
+def replayed(tape: Tape, capacity: int = 2) -> tuple[Part, Replays]:
+    return part_of(scaled, examples()), Replays(eager, tape, capacity)
 
 
 def same(given: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> bool:

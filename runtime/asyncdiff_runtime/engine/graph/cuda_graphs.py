@@ -45,12 +45,12 @@ class Replays:
     Args:
         lower: makes a part ready; its work is what is recorded.
         record: records it.
-        shapes: recordings that are kept, the ones used last. One that is needed again is made again.
+        capacity: recordings that are kept, the ones used last. One that is needed again is made again.
     """
 
     lower: Lower
     record: Record
-    shapes: int = 2
+    capacity: int = 4
     _kept: OrderedDict[int, Recording] = field(default_factory=OrderedDict, init=False)
 
     def lowered(self, part: Part, examples: Sequence[Tensor], fixed: Collection[str]) -> "Lowered":
@@ -73,7 +73,7 @@ class Replays:
         """The recording of a part, made anew if it is not kept."""
         found = self._kept.get(id(replayed))
         if found is None:
-            while len(self._kept) >= self.shapes:
+            while len(self._kept) >= self.capacity:
                 self._drop(next(iter(self._kept)))
             found = self._kept[id(replayed)] = self.record(work)
         self._kept.move_to_end(id(replayed))

@@ -1,6 +1,6 @@
 """Taking out of the loop what does not depend on the latent."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -54,6 +54,12 @@ class Hoisted:
     budget_bytes: int
     report: HoistingReport
 
+    @property
+    def parts(self) -> Mapping[Dependence, Part]:
+        """The parts by the class of what they make."""
+        parts = (self.constants, self.generation, self.evaluation, self.latent)
+        return dict(zip(Dependence, parts, strict=True))
+
 
 @dataclass(frozen=True)
 class Division:
@@ -77,13 +83,16 @@ class Subject:
     handed_out: frozenset[Node]
 
     @classmethod
-    def of(cls, captured: Captured) -> "Subject":
-        """Looks at a captured graph once."""
+    def of(cls, captured: Captured, apart: Collection[Dependence]) -> "Subject":
+        """Looks at a captured graph once; what is not kept `apart` counts as depending on the latent."""
         graph = captured.graph.graph
         shared = aliases(graph)
         return cls(
             graph=graph,
-            classes=dependences(captured),
+            classes={
+                node: kind if kind in apart else Dependence.LATENT
+                for node, kind in dependences(captured).items()
+            },
             shared=shared,
             units=tuple(shared.units()),
             found=costs(captured),
@@ -93,7 +102,9 @@ class Subject:
         )
 
 
-def hoist(captured: Captured, budget_bytes: int) -> Hoisted:
+def hoist(
+    captured: Captured, budget_bytes: int, apart: Collection[Dependence] = frozenset(Dependence)
+) -> Hoisted:
     """Divides a graph into parts, so that the latent part does little more than what depends on the latent.
 
     A value of an earlier part is handed on where holding it is cheaper than making it again from what is held anyway:
@@ -102,8 +113,10 @@ def hoist(captured: Captured, budget_bytes: int) -> Hoisted:
     Args:
         captured: the graph; it is left as it is.
         budget_bytes: what constants, one generation's values and one evaluation's may take together.
+        apart: classes of values that get a part of their own; others are made in the latent part. A class that is
+            left out has to be above those that are not.
     """
-    subject = Subject.of(captured)
+    subject = Subject.of(captured, apart)
     division = affordable(subject, budget_bytes)
     parts = {kind: extract(subject.graph, division.nodes[kind], division.gives[kind]) for kind in Dependence}
     return Hoisted(

@@ -1,6 +1,6 @@
 """How a program's parts are lowered on a device."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .bundle import Store
 from .cuda_graphs import Replays, cuda_recorder
+from .dependence import Dependence
 from .inductor import Inductor
 from .lowering import Lower, Lowered, eager
 from .options import Lowering
@@ -19,27 +20,29 @@ from .parts import Part
 class Lowerings:
     """How the parts of a rank's programs are lowered; one for all of them, whose CUDA graphs share memory.
 
-    Only the part that depends on the latent is worth compiling: it is nearly all of the work, and runs at every
-    evaluation. What the others give is kept from one evaluation or picture to the next.
-
     Attributes:
-        latent: lowers that part, given the names of values that stay the same tensors.
+        lowered: lowers a part, given the names of values that stay the same tensors.
         exact: a lowered part gives what the modules give, bit for bit.
+        apart: classes of values that get a part of their own.
+        compiled: classes whose part is worth being lowered; what runs seldom on a CPU is not.
     """
 
-    latent: Callable[[Part, Sequence[Tensor], Collection[str]], Lowered]
+    lowered: Callable[[Part, Sequence[Tensor], Collection[str]], Lowered]
     exact: bool
+    apart: Collection[Dependence] = frozenset(Dependence)
+    compiled: Collection[Dependence] = frozenset({Dependence.LATENT})
 
-    def of(self, latent: Part, fixed: Collection[str]) -> Lower:
+    def of(self, parts: Mapping[Dependence, Part], fixed: Collection[str]) -> Lower:
         """The lowering of one program's parts.
 
         Args:
-            latent: its part that depends on the latent.
+            parts: the program's.
             fixed: names of values that stay the same tensors: weights, and what follows from them alone.
         """
+        compiled = [parts[kind] for kind in self.compiled]
 
         def lower(part: Part, examples: Sequence[Tensor]) -> Lowered:
-            return self.latent(part, examples, fixed) if part is latent else eager(part, examples)
+            return self.lowered(part, examples, fixed) if part in compiled else eager(part, examples)
 
         return lower
 
@@ -57,8 +60,14 @@ def lowering_for(device: torch.device, how: Lowering, cache: Path | None) -> Low
         return Lowerings(_anywhere(eager), exact=True)
     inductor = Inductor(how, None if cache is None else Store.opened(cache))
     if device.type == "cuda":
-        return Lowerings(Replays(inductor, cuda_recorder(device)).lowered, exact=False)
+        lowered = Replays(inductor, cuda_recorder(device)).lowered
+        return Lowerings(lowered, exact=False, apart=_ON_GPU, compiled=_ON_GPU - {Dependence.WEIGHTS})
     return Lowerings(_anywhere(inductor), exact=False)
+
+
+_ON_GPU = frozenset({Dependence.WEIGHTS, Dependence.GENERATION, Dependence.LATENT})
+"""What follows from the timestep is hundreds of small kernels, and without waiting for a GPU nothing proves that a
+timestep has come again. They cost least where they are recorded and fused with the rest."""
 
 
 def _anywhere(lower: Lower) -> Callable[[Part, Sequence[Tensor], Collection[str]], Lowered]:

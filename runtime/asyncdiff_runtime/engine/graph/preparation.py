@@ -14,6 +14,6 @@ def prepared(captured: Captured, lowerings: Lowerings, held_bytes: int) -> Progr
         lowerings: how its parts are lowered.
         held_bytes: most memory for values that are kept from one evaluation to the next.
     """
-    hoisted = hoist(captured, held_bytes)
+    hoisted = hoist(captured, held_bytes, lowerings.apart)
     fixed = {*captured.weights, *hoisted.constants.gives}
-    return Program(captured, hoisted, lowerings.of(hoisted.latent, fixed))
+    return Program(captured, hoisted, lowerings.of(hoisted.parts, fixed))
