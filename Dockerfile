@@ -36,30 +36,40 @@ COPY runtime runtime
 ARG SOURCE_DATE_EPOCH=0
 RUN SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} /opt/tools/bin/python -m hatchling build --target wheel --directory /wheels
 
-# ── Environments: a change of our own code costs neither of them a download ─────────────────────────────────────
+# ── Environments: other people's packages, which a change of our own code costs no download ─────────────────────
 FROM tools AS operator-environment
 ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_CERT PIP_TRUSTED_HOST
 COPY locks/operator.txt locks/
+# Nobody uses the second copy of Kubernetes' client, the one for asyncio, which would be a third of the image.
 RUN scripts/uv pip sync --quiet --no-cache --require-hashes --compile-bytecode \
-        --python /opt/asyncdiff/bin/python locks/operator.txt
-COPY --from=wheel /wheels /wheels
-# The wheel carries all packages; this image has no use for the runtime and its models. Nor for the second copy of
-# Kubernetes' client, the one for asyncio, which would be a third of the image.
-RUN scripts/uv pip install --quiet --no-cache --no-deps --compile-bytecode --python /opt/asyncdiff/bin/python /wheels/*.whl \
-    && cd /opt/asyncdiff/lib/python3*/site-packages \
-    && rm -rf asyncdiff_runtime kubernetes/aio /opt/asyncdiff/bin/asyncdiff
+        --python /opt/asyncdiff/bin/python locks/operator.txt \
+    && rm -rf /opt/asyncdiff/lib/python3*/site-packages/kubernetes/aio
 
 FROM tools AS runtime-environment
 ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_CERT PIP_TRUSTED_HOST
 COPY locks/runtime.txt locks/
 RUN scripts/uv pip sync --quiet --no-cache --require-hashes --compile-bytecode \
         --python /opt/asyncdiff/bin/python locks/runtime.txt
-COPY --from=wheel /wheels /wheels
-RUN scripts/uv pip install --quiet --no-cache --no-deps --compile-bytecode --python /opt/asyncdiff/bin/python /wheels/*.whl \
-    && rm -rf /opt/asyncdiff/lib/python3*/site-packages/asyncdiff_operator
+
+# ── Our own code, compiled and with the commands that start it, apart from all other packages ───────────────────
+# The wheel carries every package; neither image has a use for the other's.
+FROM wheel AS operator-code
+RUN scripts/uv pip install --quiet --offline --no-cache --no-deps --compile-bytecode \
+        --python /opt/asyncdiff/bin/python --prefix /code /wheels/*.whl \
+    && rm -rf /code/lib/python3*/site-packages/asyncdiff_runtime /code/bin
+
+FROM wheel AS runtime-code
+RUN scripts/uv pip install --quiet --offline --no-cache --no-deps --compile-bytecode \
+        --python /opt/asyncdiff/bin/python --prefix /code /wheels/*.whl \
+    && rm -rf /code/lib/python3*/site-packages/asyncdiff_operator
 
 # ── What is shipped ─────────────────────────────────────────────────────────────────────────────────────────────
 FROM python AS operator
+COPY --from=operator-environment /opt/asyncdiff /opt/asyncdiff
+# A layer of its own: a node that has an earlier image fetches megabytes for a new one.
+COPY --from=operator-code /code /opt/asyncdiff
+# Everything is compiled, and the root is read-only: nothing is to be written beside it.
+ENV PYTHONDONTWRITEBYTECODE=1
 ARG VERSION=0.1.0
 ARG REVISION=
 LABEL org.opencontainers.image.title="asyncdiff-operator" \
@@ -67,9 +77,6 @@ LABEL org.opencontainers.image.title="asyncdiff-operator" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-COPY --from=operator-environment /opt/asyncdiff /opt/asyncdiff
-# Everything is compiled, and the root is read-only: nothing is to be written beside it.
-ENV PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "asyncdiff_operator"]
 
@@ -79,6 +86,11 @@ RUN headers=$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))
     && apt-get update \
     && apt-get install --yes --no-install-recommends g++ $(test -e "$headers/Python.h" || echo libpython3-dev) \
     && rm -rf /var/lib/apt/lists/*
+COPY --from=runtime-environment /opt/asyncdiff /opt/asyncdiff
+COPY --from=runtime-code /code /opt/asyncdiff
+# Any user may run it, one without an entry in /etc/passwd too: what asks for a home or a user's name is told.
+ENV PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=asyncdiff LOGNAME=asyncdiff TMPDIR=/tmp \
+    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 ARG VERSION=0.1.0
 ARG REVISION=
 LABEL org.opencontainers.image.title="asyncdiff-runtime" \
@@ -86,10 +98,6 @@ LABEL org.opencontainers.image.title="asyncdiff-runtime" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-COPY --from=runtime-environment /opt/asyncdiff /opt/asyncdiff
-# Any user may run it, one without an entry in /etc/passwd too: what asks for a home or a user's name is told.
-ENV PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=asyncdiff LOGNAME=asyncdiff TMPDIR=/tmp \
-    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 65532:65532
 ENTRYPOINT ["asyncdiff"]
 CMD ["--help"]
