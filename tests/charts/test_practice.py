@@ -44,7 +44,7 @@ def test_only_the_exceptions_are_complained_of(helm: Helm, kube_score: Path, val
     found = complaints(kube_score, objects)
 
     assert found.keys() == NOT_TAKEN.keys(), found
-    assert found["pod-networkpolicy"] == ["Pod/v1/asyncdiff-system/asyncdiff-asyncdiff-operator-test"]
+    assert found["pod-networkpolicy"] == ["Pod/v1/asyncdiff-system/asyncdiff-operator-test"]
 
 
 def test_a_pod_with_root_and_a_writable_file_system_is_complained_of(helm: Helm, kube_score: Path) -> None:

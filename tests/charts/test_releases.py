@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SYSTEM = "asyncdiff-system"
-DEPLOYMENT = reference("apps/v1", "Deployment", "asyncdiff-asyncdiff-operator", SYSTEM)
+DEPLOYMENT = reference("apps/v1", "Deployment", "asyncdiff-operator", SYSTEM)
 CRD = reference("apiextensions.k8s.io/v1", "CustomResourceDefinition", "asyncdiffjobs.asyncdiff.dev")
 
 
@@ -52,7 +52,7 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed_without_losing_
     rolled_back = cluster.api.get(DEPLOYMENT)["spec"]
     helm.run("uninstall", "asyncdiff", f"--namespace={SYSTEM}")
 
-    assert "rollout status deployment/asyncdiff-asyncdiff-operator" in notes
+    assert "rollout status deployment/asyncdiff-operator" in notes
     assert (upgraded["replicas"], workers_of(upgraded)) == (3, "5")
     assert (rolled_back["replicas"], workers_of(rolled_back)) == (2, "2")
     assert cluster.api.find(DEPLOYMENT) is None

@@ -104,7 +104,7 @@ def test_every_setting_of_the_operator_can_be_said_and_is_understood_by_it(helm:
 def test_namespaces_bring_rights_in_these_alone(helm: Helm) -> None:
     everywhere, limited = helm.render(), helm.render({"namespaces": ["team-a", "team-b"]})
 
-    name = "asyncdiff-asyncdiff-operator"
+    name = "asyncdiff-operator"
     assert name not in {role["metadata"]["name"] for role in of_kind(limited, "ClusterRole")}
     (cluster_role,) = [
         role for role in of_kind(everywhere, "ClusterRole") if role["metadata"]["name"] == name
@@ -123,11 +123,11 @@ def test_the_chart_grants_what_the_manifests_grant(helm: Helm) -> None:
     rules = {role["metadata"]["name"]: role["rules"] for role in of_kind(helm.render(), "ClusterRole")}
     through_the_api_server = helm.render({"settings": {"progress": "proxy"}})
 
-    assert rules["asyncdiff-asyncdiff-operator"] == granted
+    assert rules["asyncdiff-operator"] == granted
     (proxying,) = [
         role["rules"]
         for role in of_kind(through_the_api_server, "ClusterRole")
-        if role["metadata"]["name"] == "asyncdiff-asyncdiff-operator"
+        if role["metadata"]["name"] == "asyncdiff-operator"
     ]
     assert [rule for rule in proxying if rule not in granted] == [
         {"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get"]}

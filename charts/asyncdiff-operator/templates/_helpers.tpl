@@ -7,7 +7,12 @@
 {{ .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
 {{- else -}}
 {{- $name := include "asyncdiff.name" . -}}
+{{- /* A release named asyncdiff makes what the kustomization makes: asyncdiff-operator. */ -}}
+{{- if hasPrefix (printf "%s-" .Release.Name) $name -}}
+{{ $name }}
+{{- else -}}
 {{ contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) | trunc 63 | trimSuffix "-" }}
+{{- end -}}
 {{- end -}}
 {{- end }}
 
