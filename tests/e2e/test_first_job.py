@@ -50,6 +50,11 @@ class Finished:
                 client.download_file(self.bucket, listed["Key"], str(target))
 
 
+def table(shown: str) -> str:
+    """What a command has shown, moved to the right and without the blanks that fill its columns."""
+    return "\n".join(f"    {line.rstrip()}".rstrip() for line in shown.splitlines()).rstrip()
+
+
 @pytest.fixture(scope="module")
 def finished(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A job of 2 shards of 2 ranks each, submitted as a person would, at its end."""
@@ -59,9 +64,7 @@ def finished(installation: Installation, tmp_path_factory: pytest.TempPathFactor
     file.write_text(json.dumps(job))
     waited = installation.asyncdiff("submit", str(file), "--wait")
     finished = Finished(installation, job, status_of(cluster, job), bucket)
-    logger.info(
-        "posters was submitted, and waited for: %s", waited.stdout.strip() or waited.stderr.strip()[-200:]
-    )
+    logger.info("posters was submitted, and waited for:\n%s", table(waited.stdout) or waited.stderr[-200:])
     assert waited.returncode == 0, (
         f"{waited.stderr}\n{finished.kubectl('describe', 'asyncdiffjobs,jobs,pods')}"
     )

@@ -23,8 +23,12 @@ ENDPOINT = "http://s3.default.svc.cluster.local"
 KEYS = "bucket-keys"
 ONE_THREAD = {"name": "OMP_NUM_THREADS", "value": "1"}
 """Threads that wait for one another in circles are slow on cores that others use too."""
+SHARE = {"requests": {"cpu": "500m"}}
+"""Without it a node gives a pod a five-hundredth of what any process outside of pods gets on the same cores."""
 MADE_BY_TESTS = "asyncdiff.dev/tests"
 """Label of namespaces that go with the tests."""
+RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+"""Labels of namespaces that refuse every pod which the profile `restricted` does not allow."""
 SECONDS = 600
 """A job may take so long on two busy cores before it is given up."""
 
@@ -32,8 +36,7 @@ SECONDS = 600
 def team_namespace(cluster: Access, s3: S3Server) -> str:
     """Makes a namespace that enforces the profile `restricted` and holds the bucket's keys; gives its name."""
     name = cluster.namespace("team")
-    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-    labels |= {MADE_BY_TESTS: "e2e"}
+    labels = {**RESTRICTED, MADE_BY_TESTS: "e2e"}
     cluster.api.patch(reference("v1", "Namespace", name), {"metadata": {"labels": labels}})
     keys = {"AWS_ACCESS_KEY_ID": s3.root.access_key, "AWS_SECRET_ACCESS_KEY": s3.root.secret_key}
     encoded = {key: base64.b64encode(value.encode()).decode() for key, value in keys.items()}
@@ -61,7 +64,7 @@ def small_job(name: str, namespace: str, bucket: str, **spec: dict[str, Any]) ->
             "s3": {"bucket": bucket, "prefix": f"{name}/", "endpoint": ENDPOINT, "credentialsSecret": KEYS}
         },
         "run": {"drainSeconds": 10},
-        "pod": {"env": [ONE_THREAD]},
+        "pod": {"env": [ONE_THREAD], "resources": SHARE},
     }
     merged = {part: {**parts.get(part, {}), **spec.get(part, {})} for part in parts.keys() | spec.keys()}
     for part in merged.values():
@@ -95,8 +98,15 @@ def wait_for_end(cluster: Access, job: dict[str, Any], seconds: float = SECONDS)
     except TimeoutError as error:
         story = cluster.kubectl("-n", namespace, "describe", "asyncdiffjobs,jobs,pods")
         raise TimeoutError(f"{error}; the cluster says:\n{story}") from None
-    logger.info("%s is %s; items: %s", name, status["phase"], status.get("items"))
+    logger.info("%s is %s", name, in_words(status))
     return status
+
+
+def in_words(status: dict[str, Any]) -> str:
+    """How a job ended, in one line."""
+    if condition(status, "Failed").get("status") == "True":
+        return "Failed: {reason}: {message}".format(**condition(status, "Failed"))
+    return "{phase}: {items[done]} of {items[total]} items done".format(**status)
 
 
 def records_of(s3: S3Server, bucket: str, job: dict[str, Any]) -> list[dict[str, Any]]:

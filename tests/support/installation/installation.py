@@ -15,6 +15,7 @@ from typing import Any
 
 from support.cluster import reference
 from support.cluster.access import Access
+from support.e2e import RESTRICTED
 from support.helm import CHART, Helm
 from support.node import Node
 from support.s3 import S3Server
@@ -49,14 +50,17 @@ class Installation:
     system: str = SYSTEM
 
     def install(self) -> None:
-        """Installs the chart and waits until it is ready."""
+        """Installs the chart, into a namespace that enforces the profile `restricted`, and waits until it is ready."""
+        namespace = reference("v1", "Namespace", SYSTEM)
+        self.cluster.api.create({**namespace, "metadata": {**namespace["metadata"], "labels": RESTRICTED}})
         self._release("install", {})
         logger.info("Helm has installed the operator; two replicas are ready")
 
     def upgrade(self, **settings: Any) -> None:
         """Changes settings of the operator, by the chart's names, and waits until it is ready again."""
         self._release("upgrade", settings)
-        logger.info("Helm has upgraded the operator: %s", settings)
+        said = ", ".join(f"{name}={value}" for name, value in settings.items())
+        logger.info("Helm has upgraded the operator: %s", said)
 
     def asyncdiff(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Runs the command line as a person with this kubeconfig does."""
@@ -73,10 +77,10 @@ class Installation:
         values = {
             "image": self._image(OPERATOR),
             "runtimeImage": self._image(RUNTIME),
-            "settings": {"logFormat": "json", "progressSeconds": 1, "statusSeconds": 1, **settings},
+            "settings": {"logFormat": "json", "progressSeconds": 2, "statusSeconds": 1, **settings},
         }
-        where = [f"--namespace={SYSTEM}", "--create-namespace"][: 2 if verb == "install" else 1]
-        self.helm.run(verb, RELEASE, CHART, *where, "--wait", "--timeout=4m", *self.helm.values(values))
+        where = (f"--namespace={SYSTEM}", "--wait", "--timeout=4m")
+        self.helm.run(verb, RELEASE, CHART, *where, *self.helm.values(values))
 
     def _image(self, name: str) -> dict[str, str]:
         """An image as the chart's values say it."""

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,17 +33,19 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 @contextlib.contextmanager
 def node_with_images(folder: Path) -> Iterator[Node]:
     """Starts a node that has the images; archives pass through `folder`."""
-    runtime = images.Runtime.wanted()
-    with Node.start(images.base(), mounts=runtime.mounts) as node:
-        logger.info(
-            "a node is ready: kubelet, containerd, kube-proxy, name server, four GPUs that are not there"
-        )
-        for build in (images.operator, runtime.build):
-            archive = build(folder)
-            node.import_image(archive)
-            logger.info("it has the image %s, %d MB", archive.stem, archive.stat().st_size / 1e6)
-            archive.unlink()
-        yield node
+    runtime, base = images.Runtime.wanted(), images.base()
+    with ThreadPoolExecutor() as aside:
+        builds = [aside.submit(build, folder) for build in (images.operator, runtime.build)]
+        with Node.start(base, mounts=runtime.mounts) as node:
+            logger.info(
+                "a node is ready: kubelet, containerd, kube-proxy, name server, four GPUs that are not there"
+            )
+            for build in builds:
+                archive = build.result()
+                node.import_image(archive)
+                logger.info("it has the image %s, %d MB", archive.stem, archive.stat().st_size / 1e6)
+                archive.unlink()
+            yield node
     logger.info("the node is gone")
 
 

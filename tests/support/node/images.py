@@ -113,6 +113,7 @@ def build(folder: Path, name: str, *arguments: str | Path) -> Path:
     archive = folder / f"{name.rpartition('/')[2].replace(':', '-')}.tar"
     base_archive = base()
     with lock(cache_folder() / ".images.lock", on_wait=lambda: None):
+        buildah("rm", "--all")  # what builds that were killed have left, gigabytes each
         if BASE not in buildah("images", "--format", "{{.Name}}:{{.Tag}}"):
             buildah("pull", "--quiet", f"docker-archive:{base_archive}")
         common = ["--quiet", "--isolation=chroot", "--pull-never", "--layers", f"--build-arg=BASE={BASE}"]
