@@ -1,7 +1,7 @@
 """What the denoiser is asked in one branch of one evaluation, with the modules that are asked together with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -59,6 +59,27 @@ class Companion:
         return pytree.tree_unflatten(leaves, shape.tree)
 
 
+@dataclass(frozen=True)
+class Visit:
+    """Which of a generation's questions a request is; what keeps state from one evaluation to the next goes by it.
+
+    Attributes:
+        generation: counts the pipeline's calls.
+        branch: counts the calls of an evaluation.
+        evaluation: counts the generation's evaluations, from 0.
+        evaluations: how many there will be.
+        exact: whether nothing old may be read.
+        rows: the first row of the request that is asked for, and the one after the last; all of them if None.
+    """
+
+    generation: int
+    branch: int
+    evaluation: int
+    evaluations: int
+    exact: bool
+    rows: tuple[int, int] | None = None
+
+
 @dataclass(eq=False)
 class Request:
     """The denoiser's call and those of its companions; the answer is the denoiser's output.
@@ -66,10 +87,12 @@ class Request:
     Attributes:
         call: the denoiser's call; placeholders among its arguments stand for the companions' outputs.
         companions: calls evaluated before it, in order.
+        visit: which question it is; None where nobody keeps state.
     """
 
     call: Call
     companions: tuple[Companion, ...] = ()
+    visit: Visit | None = None
     _signature: tuple[Any, ...] | None = None
 
     @classmethod
@@ -121,7 +144,10 @@ class Request:
         """The rows `start` to `stop`."""
         if (start, stop) == (0, self.rows):
             return self
-        return self.with_calls([call.take(start, stop) for call in self.calls])
+        taken = self.with_calls([call.take(start, stop) for call in self.calls])
+        if self.visit is not None:
+            taken.visit = replace(self.visit, rows=(start, stop))
+        return taken
 
     def same_condition(self, other: "Request") -> bool:
         """Whether all but latents and timesteps is equal."""
@@ -145,7 +171,7 @@ class Request:
     def with_calls(self, calls: Sequence[Call]) -> "Request":
         """The same request with other calls; placeholders are bound to the new companions."""
         if not self.companions:
-            return Request(calls[-1])
+            return Request(calls[-1], visit=self.visit)
         companions = tuple(
             Companion(old.name, call) for old, call in zip(self.companions, calls, strict=False)
         )
@@ -157,4 +183,4 @@ class Request:
             return Deferred.of(leaf.slot, Form.of(leaf), renewed[id(leaf.source)])
 
         arguments = pytree.tree_map(rebind, dict(calls[-1].arguments))
-        return Request(calls[-1].with_arguments(arguments), companions)
+        return Request(calls[-1].with_arguments(arguments), companions, self.visit)

@@ -14,6 +14,7 @@ from asyncdiff_runtime.engine.graph.capture import Captured
 from asyncdiff_runtime.engine.graph.fingerprint import Fingerprint, fingerprint
 from asyncdiff_runtime.engine.graph.programs import Answer, Programs
 from asyncdiff_runtime.engine.report import Tally
+from asyncdiff_runtime.engine.request import Visit
 from support.requests import Control, Denoiser, Generations, controlled, counted, request, tensor
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
@@ -23,7 +24,7 @@ def interpreted(captured: Captured) -> Answer:
     """Runs a graph's operations one by one, as its modules would."""
     weights = tuple(captured.weights.values())
 
-    def answer(tensors: Sequence[Tensor]) -> Any:
+    def answer(tensors: Sequence[Tensor], _: Visit | None) -> Any:
         return pytree.tree_unflatten(list(captured.graph(*weights, *tensors)), captured.tree)
 
     return answer
@@ -141,9 +142,9 @@ def test_a_generation_begins_before_the_modules_are_looked_at(monkeypatch: pytes
     def prepare(captured: Captured) -> Answer:
         answer = interpreted(captured)
 
-        def noted(tensors: Sequence[Tensor]) -> Any:
+        def noted(tensors: Sequence[Tensor], visit: Visit | None) -> Any:
             happened.append("answer")
-            return answer(tensors)
+            return answer(tensors, visit)
 
         return noted
 
@@ -245,7 +246,7 @@ def test_strictly_it_is_an_error() -> None:
 def wrong(scale: float) -> Any:
     def prepare(captured: Captured) -> Answer:
         answer = interpreted(captured)
-        return lambda tensors: tuple(made * scale for made in answer(tensors))
+        return lambda tensors, visit: tuple(made * scale for made in answer(tensors, visit))
 
     return prepare
 

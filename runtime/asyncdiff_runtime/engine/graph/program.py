@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from ..request import Visit
 from .capture import Captured
 from .hoisting import Hoisted
 from .kept import Kept
@@ -51,6 +52,7 @@ class Program:
 
     Attributes:
         report: what was hoisted.
+        lasting: weights, and what follows from them alone, by name.
     """
 
     def __init__(self, captured: Captured, hoisted: Hoisted, lower: Lower) -> None:
@@ -60,12 +62,13 @@ class Program:
         self._outputs = hoisted.outputs
         self._given = {name: place for place, name in enumerate(hoisted.latent.gives)}
         self._kept = Kept(hoisted.budget_bytes)
-        lasting = dict(captured.weights)
+        lasting: dict[str, Tensor] = dict(captured.weights)
         with _plain():
-            lasting |= _Step(hoisted.constants, lower, lasting).run(lasting)
-        self._generation = _Step(hoisted.generation, lower, lasting)
-        self._evaluation = _Step(hoisted.evaluation, lower, lasting)
-        self._latent = _Step(hoisted.latent, lower, lasting)
+            lasting |= Bound(hoisted.constants, lower, lasting).run(lasting)
+        self.lasting: Mapping[str, Tensor] = lasting
+        self._generation = Bound(hoisted.generation, lower, lasting)
+        self._evaluation = Bound(hoisted.evaluation, lower, lasting)
+        self._latent = Bound(hoisted.latent, lower, lasting)
 
     @property
     def reuse(self) -> Reuse:
@@ -79,14 +82,24 @@ class Program:
             held_bytes=self._kept.held_bytes,
         )
 
-    def __call__(self, tensors: Sequence[Tensor]) -> Any:
-        """The output for a request's tensors, in the order of the captured inputs."""
+    def __call__(self, tensors: Sequence[Tensor], visit: Visit | None = None) -> Any:  # noqa: ARG002 -- an Answer
+        """The output for a request's tensors, in the order of the captured inputs; the same at every visit."""
+        values = self.values(tensors)
+        with _plain():
+            made = self._latent(self._latent.picked(values))
+        return self.output(made)
+
+    def values(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+        """What the part that depends on the latent may read at an evaluation, by name, beside what lasts."""
         values: dict[str, Tensor] = dict(zip(self._names, tensors, strict=True))
         with _plain():
             values |= self._recalled("generation", self._generation, values)
             values |= self._recalled("evaluation", self._evaluation, values)
-            self._kept.trim()
-            made = self._latent(self._latent.picked(values))
+        self._kept.trim()
+        return values
+
+    def output(self, made: Sequence[Tensor]) -> Any:
+        """The output of the request, from what the part that depends on the latent gives."""
         leaves = [
             (made[self._given[output]] if isinstance(output, str) else output) for output in self._outputs
         ]
@@ -96,14 +109,14 @@ class Program:
         """Gives up every kept value."""
         self._kept.clear()
 
-    def _recalled(self, kind: str, step: "_Step", values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _recalled(self, kind: str, step: "Bound", values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not step.gives:
             return {}
         given = self._kept.recall(kind, step.picked(values), step)
         return dict(zip(step.gives, given, strict=True))
 
 
-class _Step:
+class Bound:
     """A part with the values that it always reads put in their places; lowered when it first runs.
 
     Attributes:

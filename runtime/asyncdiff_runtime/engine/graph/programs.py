@@ -4,16 +4,16 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import CaptureRefused
+from ..errors import CaptureRefused, EngineError
 from ..report import Tally
-from ..request import Request
+from ..request import Request, Visit
 from .attention_kernels import KernelsSeen, Setting
 from .capture import Captured, capture
 from .fingerprint import surroundings
@@ -25,8 +25,8 @@ from .verification import verify
 
 logger = logging.getLogger(__name__)
 
-Answer = Callable[[Sequence[Tensor]], Any]
-"""From a request's tensors to its output."""
+Answer = Callable[[Sequence[Tensor], Visit | None], Any]
+"""From a request's tensors, and which question it is, to its output."""
 
 Prepare = Callable[[Captured], Answer]
 """Makes a graph ready to be run."""
@@ -111,9 +111,9 @@ class Programs:
             known = self._known.get(form)
             if known is not None:
                 self._known.move_to_end(form)
-                if known.due(self._tally.generation):
+                if known.due(self._tally.generation) and _comparable(request):
                     return self._compared(request, form, known, tensors)
-                return begun.pop(form) if form in begun else known.answer(tensors)
+                return begun.pop(form) if form in begun else known.answer(tensors, request.visit)
         if form in self._refused:
             if self._strict:
                 raise CaptureRefused(self._refused[form])
@@ -151,8 +151,11 @@ class Programs:
             form = Form(calls, states, surroundings())
             known = self._known.get(form)
             if known is not None and not known.due(self._tally.generation):
-                with suppress(Exception):  # weights that were moved or resized, as a look will tell
-                    return {form: known.answer(tensors)}
+                try:
+                    return {form: known.answer(tensors, request.visit)}
+                except Exception:
+                    if all(self._states.look(call.module) in states for call in request.calls):
+                        raise  # no weights that were moved or resized
         return {}
 
     def _by_modules(self, request: Request) -> Any:
@@ -194,8 +197,8 @@ class Programs:
             with setting():
                 answer = self._prepare(captured)
             known = Known(_under(setting, answer), self._tally.generation)
-            made = _without_drawing(known.answer, tensors_of(request))
-        except CaptureRefused:
+            made = _without_drawing(known.answer, request)
+        except EngineError:
             raise
         except Exception as error:
             raise CaptureRefused.at(error, "") from error
@@ -225,7 +228,7 @@ class Programs:
             return self(request)
         expected = self._by_modules(request)
         try:
-            verify(known.answer(tensors), expected, exact=self._exact)
+            verify(known.answer(tensors, request.visit), expected, exact=self._exact)
         except CaptureRefused as error:
             del self._known[form]
             self._refuse(form, error)
@@ -253,23 +256,29 @@ class Programs:
 
 
 def _under(setting: Setting, answer: Answer) -> Answer:
-    def under(tensors: Sequence[Tensor]) -> Any:
+    def under(tensors: Sequence[Tensor], visit: Visit | None) -> Any:
         with setting():
-            return answer(tensors)
+            return answer(tensors, visit)
 
     return answer if setting is nullcontext else under
 
 
-def _without_drawing(answer: Answer, tensors: Sequence[Tensor]) -> Any:
+def _comparable(request: Request) -> bool:
+    """Whether a program's output is to be that of its modules: one that keeps state may read what is old."""
+    return request.visit is None or request.visit.exact
+
+
+def _without_drawing(answer: Answer, request: Request) -> Any:
     """A program's output, the generators of random numbers left as they were.
 
     Raises:
         CaptureRefused: it draws from them.
     """
+    tensors = tensors_of(request)
     devices = sorted({tensor.device.index for tensor in tensors if tensor.device.type == "cuda"})
     with torch.random.fork_rng(devices):
         before = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, devices)]
-        made = answer(tensors)
+        made = answer(tensors, request.visit)
         after = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, devices)]
     if not all(map(torch.equal, before, after)):
         raise CaptureRefused(
