@@ -13,8 +13,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Final
 
 from asyncdiff_api.formats.blocks import blocks_of_shard
 from asyncdiff_api.formats.container import HTTP_PORT
@@ -47,6 +49,9 @@ from asyncdiff_runtime.batch.serving import pages_of, serving
 from asyncdiff_runtime.storage import Storage
 
 logger = logging.getLogger("asyncdiff_runtime.batch.pod")  # as a program, this module has another name
+
+COUNT_SECONDS: Final = 5.0
+"""How long the last word of a pod waits for a count of the ledger; a kubelet leaves 15 s after the drain."""
 
 
 def run_shard(mounts: Mounts, port: int) -> ExitCode:
@@ -112,9 +117,8 @@ def _work_off(mounts: Mounts, attempt: str, reporter: Reporter) -> Ended:
     reporter.change(plan=plan_of(record, world), total=total)
     logger.info("prepared", extra={FIELDS: {"shards": shards, "items": total, "commit": record.model.commit}})
     storage = mounts.places.open_output(job)
-    threading.Thread(
-        target=_count_earlier, args=(storage, record, shard, shards, reporter), name="count", daemon=True
-    ).start()
+    count = partial(_count_recorded, storage, record, shard, shards, reporter)
+    counting = _aside(count)  # while the model is loaded
     assignment = Assignment(
         job=job.document(),
         record=record,
@@ -126,9 +130,14 @@ def _work_off(mounts: Mounts, attempt: str, reporter: Reporter) -> Ended:
         json_logs=_as_json(),
     )
     try:
-        return run_attempt(assignment, world, job.spec.run.drain_seconds, reporter.watch)
+        ended = run_attempt(assignment, world, job.spec.run.drain_seconds, reporter.watch)
     finally:
         reporter.change(looked=None)
+    if ended.exit_code is not ExitCode.DONE:
+        # Ranks that ended early have not come to all that was finished before them.
+        counting.join(COUNT_SECONDS)
+        _aside(count).join(COUNT_SECONDS)
+    return ended
 
 
 def _record_of(storage: Storage, job: AsyncDiffJob, attempt: str) -> JobRecord:
@@ -151,14 +160,21 @@ def _writer(job: AsyncDiffJob, attempt: str) -> Writer:
     return Writer(attempt=attempt, run=job.metadata.uid or attempt)
 
 
-def _count_earlier(storage: Storage, record: JobRecord, shard: int, shards: int, reporter: Reporter) -> None:
-    """Counts what the ledger held of the shard before this attempt, while the model is loaded."""
+def _aside(work: Callable[[], None]) -> threading.Thread:
+    """Begins work on a thread that hinders no end of the process."""
+    thread = threading.Thread(target=work, name="count", daemon=True)
+    thread.start()
+    return thread
+
+
+def _count_recorded(storage: Storage, record: JobRecord, shard: int, shards: int, reporter: Reporter) -> None:
+    """Counts what the ledger holds of the shard."""
     try:
         ledger = Ledger(storage, record.request_digest, new_attempt(), shard)
         survey = ledger.survey(blocks_of_shard(shard, shards, record.blocks.count))
         reporter.change(earlier=recorded_counts(ledger, survey))
     except ContractError as error:
-        logger.warning("what earlier attempts have recorded could not be counted: %s", error)
+        logger.warning("what is recorded of the shard could not be counted: %s", error)
 
 
 def _ended_by(error: Exception) -> Ended:

@@ -54,7 +54,7 @@ class View:
     """When the ranks were last looked after; None before they start and after they end."""
     states: Mapping[int, RankState] = field(default_factory=dict)
     earlier: ItemCounts = NOTHING
-    """What the ledger held when the pod started."""
+    """What the ledger held when it was last counted: as the pod starts, and once more if its ranks end early."""
     total: int | None = None
     """Items of the shard, duplicates included; None where only the lines' bytes are known."""
     plan: PlanSummary | None = None
