@@ -24,6 +24,7 @@ class Compile(StrEnum):
 
     AUTO = "Auto"
     NEVER = "Never"
+    CAPTURED = "Captured"
     MAX_AUTOTUNE = "MaxAutotune"
 
 
@@ -257,7 +258,9 @@ class Parallelism(Section):
     compile: Annotated[
         Compile,
         Label(
-            "Use of torch.compile: Auto where the job is long enough to repay it, Never, or MaxAutotune.",
+            "How the denoiser is compiled. Captured: its graph, freed of what does not change, and kept "
+            "compiled in the cache for later pods. Auto and MaxAutotune: its modules, by torch.compile, where "
+            "the ranks make one sample together on GPUs.",
             identity=False,
             mutable=False,
         ),

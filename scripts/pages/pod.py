@@ -129,8 +129,9 @@ def _mounts() -> list[list[str]]:
         [
             code(str(container.CACHE)),
             (
-                "Models and compiled graphs, by `HF_HOME`, `TORCHINDUCTOR_CACHE_DIR` and the like, unless `pod.env` "
-                "sets these."
+                "Models, and in `asyncdiff/compiled` what `parallelism.compile: Captured` compiled, at most 8 GiB, the "
+                "parts used longest ago making room. Found by `XDG_CACHE_HOME`, `HF_HOME`, `TORCHINDUCTOR_CACHE_DIR` "
+                "and the like, unless `pod.env` sets these."
             ),
         ],
         [code(str(container.TERMINATION_LOG)), "Takes the result, at most 4096 bytes."],

@@ -27,11 +27,12 @@ from asyncdiff_api.formats.items import Resolver, Shared
 from asyncdiff_api.formats.manifest import ItemCounts
 from asyncdiff_api.formats.progress import Download
 from asyncdiff_api.job import AsyncDiffJob
-from asyncdiff_api.parallelism import BatchSize, Compile, Device, Lookahead
+from asyncdiff_api.parallelism import BatchSize, Device, Lookahead
 from asyncdiff_api.validation import load
 
 from asyncdiff_runtime.batch.ahead import one_ahead
 from asyncdiff_runtime.batch.assignment import Assignment, RankState
+from asyncdiff_runtime.batch.evaluation import Evaluation, by_itself, compiled_folder, evaluation_of
 from asyncdiff_runtime.batch.generator import Generator
 from asyncdiff_runtime.batch.heartbeat import Heartbeat, pulse_file
 from asyncdiff_runtime.batch.inputs.common import addresses_of, digests_of
@@ -122,8 +123,10 @@ class Rank:
         pipe, inputs = self._load(), InputLoader(self._addresses, self._job.spec.generate)
         make = partial(PipelineGenerator, pipe.pipeline, self._job.spec.generate, signature=pipe.signature)
         if not self._together:
-            generator = Metered(Fitting(make(inputs=inputs), _free_cache), self._meter)
-            self._make(generator, inputs, self._number, self._world)
+            generator = by_itself(make(inputs=inputs), pipe.pipeline, self._evaluation)
+            self._make(
+                Metered(Fitting(generator, _free_cache), self._meter), inputs, self._number, self._world
+            )
             return
         with self._parallelized(pipe.pipeline) as parallel:
             shared = self._shared(inputs)
@@ -156,7 +159,7 @@ class Rank:
         if spec.parallelism.attention_backend:
             _set_attention(pipe, spec.parallelism.attention_backend)
         watch_evaluations(pipe, self._meter)
-        self._meter.loaded(compiles=self._together and self._compile() != "off")
+        self._meter.loaded(compiles=self._evaluation.compiles)
         logger.info("the model is loaded")
         return LoadedPipeline(pipe, signature_of(plan.kind, plan.adapters))
 
@@ -226,13 +229,13 @@ class Rank:
             exact_tail=chosen.exact_tail_steps,
         )
         patience = Patience.of_environment()
-        return parallelize(pipe, strategy, compile=self._compile(), timeout_seconds=patience.of_group)
+        how = self._evaluation.arguments(compiled_folder())
+        return parallelize(pipe, strategy, **how, timeout_seconds=patience.of_group)
 
-    def _compile(self) -> str:
-        parallelism = self._job.spec.parallelism
-        if parallelism.device is Device.CPU or parallelism.compile is Compile.NEVER:
-            return "off"
-        return "max-autotune" if parallelism.compile is Compile.MAX_AUTOTUNE else "auto"
+    @property
+    def _evaluation(self) -> Evaluation:
+        """How the denoiser is evaluated."""
+        return evaluation_of(self._job.spec.parallelism, together=self._together)
 
     def _device(self) -> str:
         import torch

@@ -145,6 +145,16 @@ def test_the_entries_used_longest_ago_make_room(tmp_path: Path) -> None:
     assert [store.get(key) is not None for key in keys] == [True, False, True, True]
 
 
+def test_who_opens_a_store_is_told_how_full_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = opened(tmp_path / "cache", limit_bytes=4_000_000)
+    store.put(KEY, bytes(1_200_000))
+    store.put(replace(KEY, subject="4567"), bytes(300_000))
+
+    with caplog.at_level(logging.INFO):
+        opened(store.folder, limit_bytes=4_000_000)
+    assert "2 entries, 1.5 MB of at most 4 MB" in caplog.text
+
+
 def test_what_a_killed_writer_left_is_removed_when_it_is_old(store: Store) -> None:
     old, new = store.folder / ".unfinished-old", store.folder / ".unfinished-new"
     for path in (old, new):

@@ -49,6 +49,25 @@ class Key:
         return f"{self.stem}{hashlib.sha256(facts.encode()).hexdigest()[:20]}{_SUFFIX}"
 
 
+@dataclass(frozen=True)
+class Held:
+    """How full a store is.
+
+    Attributes:
+        entries: their number.
+        bytes: their size.
+        limit_bytes: most that they may take.
+    """
+
+    entries: int
+    bytes: int
+    limit_bytes: int
+
+    def __str__(self) -> str:
+        megabytes, limit = self.bytes / 1e6, self.limit_bytes / 1e6
+        return f"{self.entries} entries, {megabytes:,.1f} MB of at most {limit:,.0f} MB"
+
+
 class Store:
     """Entries in a folder: whole or not there, for any number of writers.
 
@@ -74,7 +93,14 @@ class Store:
         if danger:
             logger.warning("The cache %s is not used: %s.", folder, danger)
             return None
-        return cls(folder, limit_bytes)
+        store = cls(folder, limit_bytes)
+        logger.info("The cache %s holds %s.", folder, store.held())
+        return store
+
+    def held(self) -> "Held":
+        """What is there."""
+        sizes = [size for size, _ in _latest_first(self.folder)]
+        return Held(len(sizes), sum(sizes), self._limit_bytes)
 
     def get(self, key: Key) -> bytes | None:
         """What was put under a key; None if there is none, or it is damaged."""
