@@ -146,7 +146,7 @@ class ToyGenerator:
 class Unnamed(ToyDenoiser):
     """A denoiser that calls its latent and its timestep as no other does."""
 
-    def forward(self, picture: Tensor, moment: Tensor, condition: Tensor, **_: Any) -> Any:
+    def forward(self, picture: Tensor, moment: Tensor, condition: Tensor, **_: Any) -> Any:  # type: ignore[override]  # -- as it should not be
         return super().forward(picture, moment, condition)
 
 
