@@ -119,6 +119,26 @@ def figures_of(job: AsyncDiffJob, places: Places, *, batch: int, depth: int) -> 
         InvalidJobError: The pipeline cannot be made as the job asks, or not be followed without weights.
         OutageError: The hub or the bucket was not reached.
     """
+    bones, course, remarks = followed(job, places, batch=batch)
+    return _figures(bones, course, job, batch, depth, remarks)
+
+
+def followed(job: AsyncDiffJob, places: Places, *, batch: int) -> tuple[Skeleton, Course, tuple[str, ...]]:
+    """Builds the job's pipeline without weights and follows its call.
+
+    Args:
+        job: The job.
+        places: Where its parts lie on this machine.
+        batch: Items that are made together.
+
+    Returns:
+        The pipeline, what it asks of its modules, and what of the job was left out, in sentences.
+
+    Raises:
+        ModelUnavailableError: A configuration is missing, or names what is not installed.
+        InvalidJobError: The pipeline cannot be made as the job asks, or not be followed without weights.
+        OutageError: The hub or the bucket was not reached.
+    """
     remarks = tuple(_left_out(job))
     bones = skeleton(job.spec.model, open_parts(job, places, None))
     signature = signature_of(type(bones.pipe))
@@ -130,7 +150,7 @@ def figures_of(job: AsyncDiffJob, places: Places, *, batch: int, depth: int) -> 
     if bones.stand_ins:
         names = " and ".join(bones.stand_ins)
         remarks += (f"{names}: no vocabulary is there; every prompt is taken to be as long as it may be.",)
-    return _figures(bones, course, job, batch, depth, remarks)
+    return bones, course, remarks
 
 
 def _left_out(job: AsyncDiffJob) -> Iterator[str]:
