@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import re
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -54,6 +55,12 @@ from support.processes import wait_until
 
 USER = "benched-operator"
 HISTOGRAM = re.compile(r'^(?P<name>\w+)_bucket\{le="(?P<bound>[^"]+)"\} (?P<count>\S+)$', re.MULTILINE)
+
+PHASES = re.compile(r'^asyncdiff_jobs\{.*phase="(?P<phase>\w+)"\} (?P<jobs>\S+)$', re.MULTILINE)
+# with every core busy, a renewal takes longer than the Lease's usual time; nobody takes over here
+LEASE_SECONDS = "120"
+SECONDS_PER_MOMENT = 10.0
+MOST_SECONDS = 7200.0
 
 Document = dict[str, Any]
 Written = Mapping[tuple[str, str, str], Sequence[float]]
@@ -104,6 +111,23 @@ class Quantiles:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """What the operator was and had at one time of a run.
+
+    Attributes:
+        seconds: Since the first job's creation.
+        megabytes: Its resident memory.
+        jobs: That it knew.
+        ended: That were complete.
+    """
+
+    seconds: float
+    megabytes: float
+    jobs: int
+    ended: int
+
+
+@dataclass(frozen=True)
 class Bench:
     """One run.
 
@@ -116,11 +140,13 @@ class Bench:
         look: A look at a job, from the queue to its last write; from the operator's histogram, as the next.
         lag: From the moment from which a look was wanted to its end.
         writes_per_job: By verb and resource.
+        reads_per_job: As before; of those that the operator makes for a job, and of its lists of everything.
         most_status_writes: Of one job.
         idle_writes: While all had ended, the Lease aside.
         peak_megabytes: The operator's memory.
         cpu_seconds: Of each process until the last job's end.
         busy: Their share of all cores in that time.
+        course: How its memory grew.
     """
 
     load: Load
@@ -131,11 +157,13 @@ class Bench:
     look: Quantiles
     lag: Quantiles
     writes_per_job: dict[str, float]
+    reads_per_job: dict[str, float]
     most_status_writes: int
     idle_writes: int
     peak_megabytes: float
     cpu_seconds: dict[str, float]
     busy: float
+    course: tuple[Moment, ...]
 
 
 def main() -> None:
@@ -152,7 +180,7 @@ def main() -> None:
             cluster,
             namespace,
             identity=USER,
-            lease_seconds="15",
+            lease_seconds=LEASE_SECONDS,
             progress_seconds="5",
             status_seconds="5",
         ) as operator:
@@ -167,20 +195,21 @@ def run(cluster: Cluster, operator: Operator, namespace: str, load: Load) -> Ben
     before, since = cpu_of(cluster, operator), cluster.audit.position()
     began = time.perf_counter()
     create_jobs(cluster, namespace, load)
-    wait_until(
-        lambda: complete(operator, namespace) == load.jobs,
-        what=f"{load.jobs} jobs to complete",
-        seconds=3600,
-        pause=1,
-    )
+    course = look_on(operator, namespace, load.jobs, began)
     seconds = time.perf_counter() - began
     after, page = cpu_of(cluster, operator), operator.page("/metrics")
-    events = [event for event in cluster.audit.writes(since) if event.code < 300]
+    answered = [event for event in cluster.audit.events(since) if event.code < 300]
+    events = [event for event in answered if event.is_write]
     quiet = cluster.audit.position()
     time.sleep(load.idle)
     jobs = cluster.api.items(reference("asyncdiff.dev/v1alpha1", "AsyncDiffJob", namespace=namespace))
     own = [event for event in events if event.user == USER and event.resource != "leases"]
     kinds = Counter(f"{event.verb} {event.resource}" for event in own)
+    read = Counter(
+        f"{event.verb} {event.resource}"
+        for event in answered
+        if event.user == USER and event.verb in ("get", "list") and event.resource != "leases"
+    )
     of_status = Counter(event.name for event in own if event.resource == "asyncdiffjobs/status")
     used = {name: after[name] - before[name] for name in after}
     return Bench(
@@ -192,11 +221,13 @@ def run(cluster: Cluster, operator: Operator, namespace: str, load: Load) -> Ben
         look=histogram(page, "asyncdiff_operator_reconcile_seconds"),
         lag=histogram(page, "asyncdiff_operator_event_lag_seconds"),
         writes_per_job={kind: round(count / load.jobs, 2) for kind, count in sorted(kinds.items())},
+        reads_per_job={kind: round(count / load.jobs, 2) for kind, count in sorted(read.items())},
         most_status_writes=max(of_status.values()),
         idle_writes=len(writes_of(cluster, USER, quiet)),
-        peak_megabytes=round(peak_megabytes(operator), 1),
+        peak_megabytes=megabytes(operator, "VmHWM"),
         cpu_seconds={name: round(spent, 1) for name, spent in used.items()},
         busy=round(sum(used.values()) / seconds / (os.cpu_count() or 1), 2),
+        course=course,
     )
 
 
@@ -217,9 +248,26 @@ def create_jobs(cluster: Cluster, namespace: str, load: Load) -> None:
         each.result()
 
 
-def complete(operator: Operator, namespace: str) -> float:
-    """Jobs that are complete, as the operator's own metrics say."""
-    return operator.metric(f'asyncdiff_jobs{{namespace="{namespace}",phase="Complete"}}')
+def look_on(operator: Operator, namespace: str, jobs: int, began: float) -> tuple[Moment, ...]:
+    """Waits until all jobs have ended, and notes how the operator's memory grows."""
+    course: list[Moment] = []
+
+    def ended() -> bool:
+        try:
+            if not operator.is_ready():  # raises if it has ended
+                return False
+            page = operator.page("/metrics")
+        except OSError:  # with every core busy, a page may be late
+            return False
+        phases = {found["phase"]: int(float(found["jobs"])) for found in PHASES.finditer(page)}
+        seconds, done = time.perf_counter() - began, phases.get("Complete", 0)
+        if not course or seconds - course[-1].seconds >= SECONDS_PER_MOMENT or done == jobs:
+            course.append(Moment(round(seconds, 1), megabytes(operator, "VmRSS"), sum(phases.values()), done))
+            print(course[-1], phases, file=sys.stderr, flush=True)
+        return done == jobs
+
+    wait_until(ended, what=f"{jobs} jobs of {namespace} to complete", seconds=MOST_SECONDS, pause=1)
+    return tuple(course)
 
 
 def most_alive(jobs: Iterable[Document]) -> int:
@@ -310,9 +358,10 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def peak_megabytes(operator: Operator) -> float:
+def megabytes(operator: Operator, field: str) -> float:
+    """Of its memory, by a field of `/proc/PID/status`: VmRSS as it is, VmHWM at most."""
     status = Path(f"/proc/{operator.process.pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    return round(int(status.partition(f"{field}:")[2].split()[0]) / 1024, 1)
 
 
 def big_node() -> Node:

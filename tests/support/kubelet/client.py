@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ Document = dict[str, Any]
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 GONE = (404, 409, 410)
 SECONDS_BETWEEN_TRIES = 0.1
+REQUESTS_AT_ONCE = 32
+SECONDS_PER_REQUEST = 10.0
 
 
 class Refused(Exception):
@@ -30,10 +33,12 @@ class Client:
         config = json.loads(kubeconfig.read_text())
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
         self._server: str = cluster["server"]
-        self._connector = aiohttp.TCPConnector(ssl=ssl_context(cluster, user), limit=32)
+        self._connector = aiohttp.TCPConnector(ssl=ssl_context(cluster, user), limit=0)
         self._session = aiohttp.ClientSession(
             connector=self._connector, headers={"User-Agent": "kubelet-of-tests"}
         )
+        # outside of the time-out: a request that has waited for its turn must not be cut short and sent again
+        self._turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
     async def send(
         self, method: str, path: str, body: object = None, content_type: str = "application/json"
@@ -44,24 +49,29 @@ class Client:
             Refused: The request is wrong.
         """
         while True:
-            try:
-                async with self._session.request(
-                    method,
-                    self._server + path,
-                    data=None if body is None else json.dumps(body),
-                    headers={"Content-Type": content_type},
-                    timeout=aiohttp.ClientTimeout(total=10),
-                ) as answer:
-                    if answer.status in GONE:
-                        return None
-                    if answer.status < 400:
-                        found: Document = await answer.json()
-                        return found
-                    if answer.status < 500 and answer.status not in (401, 403, 429):
-                        raise Refused(f"{method} {path}: {answer.status} {await answer.text()}")
-            except (aiohttp.ClientError, TimeoutError):
-                pass  # the API server is away, which tests do to it on purpose
+            with contextlib.suppress(
+                aiohttp.ClientError, TimeoutError
+            ):  # away, which tests do to it on purpose
+                async with self._turns:
+                    code, content = await self._exchange(method, path, body, content_type)
+                if code in GONE:
+                    return None
+                if code < 400:
+                    found: Document = json.loads(content)
+                    return found
+                if code < 500 and code not in (401, 403, 429):
+                    raise Refused(f"{method} {path}: {code} {content.decode()}")
             await asyncio.sleep(SECONDS_BETWEEN_TRIES)
+
+    async def _exchange(self, method: str, path: str, body: object, content_type: str) -> tuple[int, bytes]:
+        async with self._session.request(
+            method,
+            self._server + path,
+            data=None if body is None else json.dumps(body),
+            headers={"Content-Type": content_type},
+            timeout=aiohttp.ClientTimeout(total=SECONDS_PER_REQUEST),
+        ) as answer:
+            return answer.status, await answer.read()
 
     async def patch_status(self, path: str, uid: str, status: Mapping[str, Any]) -> Document | None:
         """Merges a status into an object, if it is still the one of that uid."""

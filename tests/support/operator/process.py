@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -77,7 +76,7 @@ class Operator:
             raise RuntimeError(f"the operator ended with code {self.process.wait()}; its log:\n{self.log()}")
         try:
             return bool(self.page("/readyz"))
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:  # nothing listens yet, or every core is busy and the page is late
             return False
 
     def leads(self) -> bool:
