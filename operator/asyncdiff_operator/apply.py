@@ -11,7 +11,7 @@ from asyncdiff_operator.client import ApiClient
 from asyncdiff_operator.errors import AlreadyExistsError, ConflictError, NotFoundError, OperatorError
 from asyncdiff_operator.intent import Create, Delete, Operation, Patch
 from asyncdiff_operator.logs import JobLogger
-from asyncdiff_operator.names import GIVEN_UP, INDEX_ANNOTATION, is_marked
+from asyncdiff_operator.names import GIVEN_UP, is_marked
 from asyncdiff_operator.observed import Manifest
 from asyncdiff_operator.reading.pods import ChildPod
 from asyncdiff_operator.resources import Resource, describe, resource_of
@@ -65,7 +65,7 @@ class Applier:
                 log.info("%s was patched: %s", describe(target), ", ".join(sorted(changes)))
             case Delete(target=target, force=force):
                 await self._delete(target, force=force)
-                log.info("%s was deleted", describe(target), extra=_shard(target))
+                log.info("%s was deleted", describe(target), extra=shard_of(target))
             case _:
                 assert_never(operation)
 
@@ -158,7 +158,7 @@ class Applier:
         self._cache.put(resource, found)
 
 
-def _shard(manifest: Manifest) -> dict[str, int]:
+def shard_of(manifest: Manifest) -> dict[str, int]:
     """Gives what a record says of a pod that works on a shard."""
-    index = manifest["metadata"].get("annotations", {}).get(INDEX_ANNOTATION)
-    return {} if index is None else {"shard": int(index)}
+    shard = ChildPod(manifest).shard
+    return {} if shard is None else {"shard": shard}

@@ -8,9 +8,10 @@ what it does not have, unless that is newer than the list.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from asyncdiff_operator.client import Listing
 from asyncdiff_operator.names import JOB_UID_LABEL
@@ -142,9 +143,18 @@ class Cache:
         return self._objects[ASYNCDIFFJOBS]
 
     def children(self, resource: Resource, job_uid: str) -> tuple[Manifest, ...]:
-        """Objects of a kind that carry the job's uid, in order of their names."""
+        """Objects of a kind that carry the job's uid, in order of their names.
+
+        Those of another namespace than the job's are not among them: an owner is never elsewhere, and whoever may
+        write there may have no say in this job.
+        """
         names = self._by_job[resource].get(job_uid, ())
-        return tuple(self._objects[resource][name] for name in sorted(names))
+        job = self._job_keys.get(job_uid)
+        return tuple(
+            self._objects[resource][name]
+            for name in sorted(names)
+            if job is None or name.namespace == job.namespace
+        )
 
     def count(self, resource: Resource) -> int:
         """How many objects of a kind are held."""
@@ -188,7 +198,7 @@ class Cache:
         if resource == ASYNCDIFFJOBS:
             return {JobKey.of(manifest)}
         key = self._job_keys.get(job_uid_of(manifest))
-        return set() if key is None else {key}
+        return set() if key is None or key.namespace != manifest["metadata"]["namespace"] else {key}
 
 
 def version_of(manifest: Manifest) -> int:
@@ -215,6 +225,14 @@ _NOBODY_ASKS: Final[Mapping[Resource, Mapping[str, frozenset[str]]]] = {
 """Fields that the controllers of Kubernetes need for themselves, and that change without a meaning for a job."""
 
 
+_OF_A_POD: Final = frozenset({"nodeName"})
+"""What is asked of a pod's spec; the rest is in its Job's template."""
+_OF_A_CONTAINER: Final = frozenset({"name", "state", "started", "imageID"})
+"""What is asked of the status of a pod's container."""
+MOST_SHARED_CHARACTERS: Final = 40
+"""Longer texts are hardly ever the same in two objects."""
+
+
 def _trimmed(resource: Resource, manifest: Manifest) -> Manifest:
     """Leaves out what nobody asks for: who wrote which field, and what a pod's template says anyway."""
     unread = _NOBODY_ASKS.get(resource, {"metadata": frozenset({"managedFields"})})
@@ -225,9 +243,27 @@ def _trimmed(resource: Resource, manifest: Manifest) -> Manifest:
         for part, content in manifest.items()
     }
     if resource == PODS:
-        spec = manifest.get("spec", {}).items()
-        trimmed["spec"] = {name: value for name, value in spec if not isinstance(value, dict | list)}
-    return trimmed
+        trimmed["spec"] = _only(_OF_A_POD, manifest.get("spec") or {})
+        if containers := trimmed.get("status", {}).get("containerStatuses"):
+            trimmed["status"]["containerStatuses"] = [_only(_OF_A_CONTAINER, each) for each in containers]
+    kept: Manifest = _shared(trimmed)
+    return kept
+
+
+def _only(names: Set[str], content: Manifest) -> Manifest:
+    return {name: value for name, value in content.items() if name in names}
+
+
+def _shared(value: Any) -> Any:
+    """Gives the same with one copy of each name and each short text in memory, of which every object has its own."""
+    match value:
+        case dict():
+            return {sys.intern(name): _shared(each) for name, each in value.items()}
+        case list():
+            return [_shared(each) for each in value]
+        case str() if len(value) <= MOST_SHARED_CHARACTERS:
+            return sys.intern(value)
+    return value
 
 
 def _without_version(manifest: Manifest) -> Manifest:

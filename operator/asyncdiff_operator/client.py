@@ -80,7 +80,7 @@ class ApiClient:
             server: The API server's address.
             timeout_seconds: For each request that names none.
             on_call: Is told of every request once it ended.
-            on_date: Is told the Date of every answer, which is the API server's clock.
+            on_date: Is told the Date of every answer of the API server's own, which is its clock.
             guard: What every write needs.
         """
         self._session = session
@@ -192,17 +192,27 @@ class ApiClient:
             place["continue"] = token
 
     async def read(self, path: str, *, max_bytes: int, timeout_seconds: float) -> bytes:
-        """Reads any address of the API server, a pod's page behind its proxy say; at most `max_bytes` + 1."""
-        return await self._exchange(
+        """Reads any address of the API server, a pod's page behind its proxy say; at most `max_bytes` + 1.
+
+        The answer's Date is then the pod's, and no clock to go by.
+        """
+        content, _ = await self._exchange(
             "proxy", "pods", path, timeout_seconds=timeout_seconds, max_bytes=max_bytes
         )
+        return content
 
     async def discover(self, path: str) -> Document:
         """Reads what a group of the API server offers."""
-        return _document(await self._exchange("get", "discovery", path), f"get {path}")
+        return await self._ask("get", "discovery", path)
 
     async def _request(self, verb: str, resource: Resource, path: str, **exchange: Any) -> Document:
-        return _document(await self._exchange(verb, resource.plural, path, **exchange), f"{verb} {path}")
+        return await self._ask(verb, resource.plural, path, **exchange)
+
+    async def _ask(self, verb: str, resource: str, path: str, **exchange: Any) -> Document:
+        """Asks the API server itself."""
+        content, date = await self._exchange(verb, resource, path, **exchange)
+        self._on_date(date)
+        return _document(content, f"{verb} {path}")
 
     async def _exchange(
         self,
@@ -215,7 +225,8 @@ class ApiClient:
         query: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
         max_bytes: int | None = None,
-    ) -> bytes:
+    ) -> tuple[bytes, str]:
+        """Gives the content of an answer, and its Date."""
         limit = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         headers, data = {}, None
         if body is not None:
@@ -249,8 +260,7 @@ class ApiClient:
             self._on_call(Call(verb=verb, resource=resource, code=code, seconds=seconds))
         if code not in _SUCCESS:
             raise refusal(code, _status(content), f"{verb} {path}", answer.headers.get("Retry-After"))
-        self._on_date(answer.headers.get("Date", ""))
-        return content
+        return content, answer.headers.get("Date", "")
 
 
 _METHODS: Final = {

@@ -39,7 +39,7 @@ class ApiError(OperatorError):
         code: HTTP status; 0 without an answer.
         reason: the API server's word for programs, such as Invalid.
         said: the API server's own sentence, without what was asked.
-        retry_after_seconds: how long it asked to wait; None if it did not say.
+        retry_after_seconds: how long it asked to wait, a minute at most; None if it did not say.
     """
 
     def __init__(
@@ -91,6 +91,8 @@ class RefusedError(ApiError):
 
 
 _SERVER_ERRORS = 500
+MOST_RETRY_AFTER_SECONDS = 60.0
+"""What is waited for at most on request: whatever stands in between may ask for a day."""
 
 
 def refusal(code: int, status: Mapping[str, Any], request: str, retry_after: str | None) -> ApiError:
@@ -104,7 +106,8 @@ def refusal(code: int, status: Mapping[str, Any], request: str, retry_after: str
     """
     reason = str(status.get("reason", ""))
     said = str(status.get("message", "no reason was given"))
-    seconds = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
+    asked = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
+    seconds = None if asked is None else min(asked, MOST_RETRY_AFTER_SECONDS)
     return _kind_of(code, reason)(
         f"{request}: {code} {reason}: {said}",
         code=code,

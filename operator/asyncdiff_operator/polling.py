@@ -86,7 +86,7 @@ class Poller:
         followed = self._jobs.setdefault(job_uid, _Followed(key))
         wanted = {pod["metadata"]["uid"]: pod for pod in pods}
         for uid in followed.pods.keys() - wanted.keys():
-            self._leave(uid)
+            self._leave(uid, job_uid)
         for uid in wanted.keys() - followed.pods.keys():
             self._job_of[uid] = job_uid
             self._queue.add(uid)
@@ -98,7 +98,7 @@ class Poller:
         """Leaves all pods of a job that is gone."""
         followed = self._jobs.pop(job_uid, None)
         for uid in followed.pods if followed is not None else ():
-            self._leave(uid)
+            self._leave(uid, job_uid)
 
     def reports(self, job_uid: str) -> Mapping[str, Report]:
         """The last report of each pod of a job, by the pod's uid."""
@@ -162,9 +162,10 @@ class Poller:
     def _followed(self, uid: str) -> _Followed | None:
         return self._jobs.get(self._job_of.get(uid, ""))
 
-    def _leave(self, uid: str) -> None:
-        del self._job_of[uid]
-        self._queue.forget(uid)
+    def _leave(self, uid: str, job_uid: str) -> None:
+        if self._job_of.get(uid) == job_uid:  # else another job has it: somebody has changed its label
+            del self._job_of[uid]
+            self._queue.forget(uid)
 
 
 def _names(key: JobKey) -> dict[str, str]:

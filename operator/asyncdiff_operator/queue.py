@@ -21,6 +21,8 @@ K = TypeVar("K", bound=Hashable)
 
 JITTER: Final = 0.2
 """Each delay is drawn from ± this share of it, so that keys that failed together do not return together."""
+SPARE_ENTRIES: Final = 64
+"""Entries that the agenda keeps beyond two for each key, before it sweeps out those that count no more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,15 +129,24 @@ class Agenda(Generic[K]):
         """For how long the first of them has waited."""
         return max((now - due for due in self._due.values() if due <= now), default=0.0)
 
+    def entries(self) -> int:
+        """How many entries are held, those that count no more among them."""
+        return len(self._heap)
+
     def _push(self, key: K) -> None:
         heapq.heappush(self._heap, (self._due[key], next(self._order), key))
+        if len(self._heap) > 2 * len(self._due) + SPARE_ENTRIES:
+            # One that was brought forward from days ahead would stay for days, and there is one more after each look.
+            self._heap = [entry for entry in self._heap if self._counts(entry)]
+            heapq.heapify(self._heap)
+
+    def _counts(self, entry: tuple[float, int, K]) -> bool:
+        due, _, key = entry
+        return self._due.get(key) == due and key not in self._in_work
 
     def _drop_stale_entries(self) -> None:
         """A key that was brought forward, taken or forgotten leaves its old entry behind."""
-        while self._heap:
-            due, _, key = self._heap[0]
-            if self._due.get(key) == due and key not in self._in_work:
-                return
+        while self._heap and not self._counts(self._heap[0]):
             heapq.heappop(self._heap)
 
 
@@ -150,6 +161,7 @@ class WorkQueue(Generic[K]):
         self._agenda: Agenda[K] = Agenda(backoff)
         self._clock = clock
         self._changed = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._closed = False
 
     def add(self, key: K, after_seconds: float = 0.0) -> None:
@@ -163,11 +175,12 @@ class WorkQueue(Generic[K]):
         Raises:
             QueueClosedError: Nothing is handed out any more.
         """
-        while not self._closed:
-            if (work := self._agenda.take(self._clock())) is not None:
-                return work
-            self._changed.clear()
-            await self._wait_for_change()
+        async with self._turn:  # one worker waits for a change, so that a change wakes one
+            while not self._closed:
+                if (work := self._agenda.take(self._clock())) is not None:
+                    return work
+                self._changed.clear()
+                await self._wait_for_change()
         raise QueueClosedError
 
     def close(self) -> None:

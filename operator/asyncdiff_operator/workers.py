@@ -72,7 +72,7 @@ class Workers:
         except NoEffectError as error:
             self._try_again(key, "no effect", error)
         except ApiError as error:
-            self._try_again(key, error.reason or type(error).__name__, error)
+            self._try_again(key, reason_of(error), error)
         except Exception as error:  # a job that brings out a defect must not take the others along
             logger.exception("looking at %s failed", key)
             self._try_again(key, "defect", error)
@@ -87,3 +87,8 @@ class Workers:
         self._metrics.retries.labels(reason).inc()
         names = {"namespace": key.namespace, "job": key.name}
         logger.warning("%s is looked at again in %.1f s: %s", key, seconds, error, extra=names)
+
+
+def reason_of(error: ApiError) -> str:
+    """Gives the kind of a failure, one of few: the API server's word may be a webhook's own, another each time."""
+    return type(error).__name__.removesuffix("Error")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -173,6 +174,32 @@ def test_a_pod_is_held_without_its_template_and_without_managed_fields() -> None
     assert "managedFields" not in held["metadata"]
 
 
+def test_names_and_short_texts_are_held_once_however_many_objects_have_them() -> None:
+    cache = Cache()
+    for number in range(2):
+        text = json.dumps(
+            manifest(PODS, f"p{number}", f"u{number}", 1, job_uid="j", status={"phase": "Failed"})
+        )
+        cache.put(PODS, json.loads(text))
+
+    first, second = (held["status"] for held in cache.children(PODS, "j"))
+    assert first["phase"] is second["phase"]
+    assert next(iter(first)) is next(iter(second))
+
+
+def test_what_the_kubelet_says_of_a_container_beside_how_it_is_concerns_no_job() -> None:
+    cache = Cache()
+    cache.put(ASYNCDIFFJOBS, manifest(ASYNCDIFFJOBS, KEY.name, "j", 1))
+
+    def pod(version: int, **says: Any) -> dict[str, Any]:
+        status = {"containerStatuses": [{"name": "runtime", "state": {"running": {}}, **says}]}
+        return manifest(PODS, "p", "u", version, job_uid="j", status=status)
+
+    assert cache.put(PODS, pod(2, ready=False, started=False)) == {KEY}
+    assert cache.put(PODS, pod(3, ready=True, started=False)) == set()
+    assert cache.put(PODS, pod(4, ready=True, started=True)) == {KEY}
+
+
 def test_what_says_nothing_new_concerns_no_job_and_counts_as_seen() -> None:
     cache = Cache()
     cache.put(ASYNCDIFFJOBS, manifest(ASYNCDIFFJOBS, KEY.name, "j", 1))
@@ -194,3 +221,17 @@ def test_a_successor_of_the_same_name_concerns_its_job_however_alike_it_is() -> 
     cache.put(JOBS, manifest(JOBS, "shards", "s", 2, job_uid="j"))
 
     assert cache.put(JOBS, manifest(JOBS, "shards", "t", 3, job_uid="j")) == {KEY}
+
+
+def test_what_has_a_jobs_marks_in_another_namespace_is_no_child_of_it_and_no_news() -> None:
+    cache = Cache()
+    cache.put(ASYNCDIFFJOBS, manifest(ASYNCDIFFJOBS, KEY.name, "j", 1))
+    own = manifest(JOBS, "shards", "s", 2, job_uid="j")
+    forged = manifest(JOBS, "shards", "f", 3, job_uid="j", status={"succeeded": 1})
+    forged["metadata"]["namespace"] = "elsewhere"
+
+    assert cache.put(JOBS, own) == {KEY}
+    assert cache.put(JOBS, forged) == set()
+    assert [child["metadata"]["uid"] for child in cache.children(JOBS, "j")] == ["s"]
+    assert cache.remove(JOBS, forged) == set()
+    assert [child["metadata"]["uid"] for child in cache.children(JOBS, "j")] == ["s"]

@@ -27,8 +27,10 @@ from asyncdiff_operator.errors import (
     StartError,
     TooManyRequestsError,
     UnreachableError,
+    refusal,
 )
 from asyncdiff_operator.resources import CONFIGMAPS, PODS
+from asyncdiff_operator.workers import reason_of
 from kubernetes.client import Configuration
 from kubernetes.config.incluster_config import InClusterConfigLoader
 from support.cluster import Cluster, reference
@@ -165,6 +167,36 @@ def test_a_failure_is_known_by_its_kind(code: int, reason: str, expected: type[A
     against(handler, scenario)
 
 
+def test_nobody_is_waited_for_longer_than_a_minute_on_request() -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"message": "later"}, status=429, headers={"Retry-After": "86400"})
+
+    async def scenario(client: ApiClient) -> None:
+        with pytest.raises(TooManyRequestsError) as failed:
+            await client.get(PODS, "team", "p")
+        assert failed.value.retry_after_seconds == 60
+
+    against(handler, scenario)
+
+
+def test_a_pods_clock_behind_the_proxy_of_the_api_server_is_not_the_servers() -> None:
+    heard: list[str] = []
+    dates = {"/api/v1/namespaces/team/pods/p": "Tue, 01 Jan 2030 12:00:00 GMT"}
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        date = dates.get(request.path, "Tue, 01 Jan 2019 12:00:00 GMT")  # as the proxy passes a pod's on
+        return web.json_response({}, headers={"Date": date})
+
+    async def scenario(client: ApiClient) -> None:
+        await client.get(PODS, "team", "p")
+        await client.read(
+            PODS.address("team", "p:8080", "proxy") + "/progress", max_bytes=9, timeout_seconds=1
+        )
+
+    against(handler, scenario, on_date=heard.append)
+    assert heard == list(dates.values())
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"kind": "Pod"'])
 def test_an_answer_that_is_no_object_is_no_answer(body: bytes) -> None:
     async def handler(_: web.Request) -> web.StreamResponse:
@@ -240,3 +272,10 @@ def test_the_servers_clock_is_followed_to_the_second() -> None:
     assert (clock.now() - before).total_seconds() < 1
     clock.hear("Tue, 01 Jan 2019 12:00:00 GMT")
     assert clock.now().year == 2019
+
+
+@pytest.mark.parametrize("code", [400, 403, 404, 409, 410, 422, 429, 500, 503])
+def test_failures_are_counted_by_few_kinds_whatever_word_a_webhook_finds_for_its_refusal(code: int) -> None:
+    words = ("", "AlreadyExists", "Forbidden", "no cats on Tuesday 21:04:07", "9f1c")
+    kinds = {reason_of(refusal(code, {"reason": word}, "create jobs", None)) for word in words}
+    assert kinds <= {"AlreadyExists", "Conflict", "Gone", "NotFound", "Refused", "Server", "TooManyRequests"}

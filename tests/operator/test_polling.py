@@ -198,3 +198,19 @@ def test_nobody_is_asked_where_polling_is_off() -> None:
 def test_a_report_that_is_too_large_is_refused_unread() -> None:
     with pytest.raises(ContractError, match="it is ignored"):
         read_report(b" " * (MAX_PROGRESS_BYTES + 1), pod("p", ""))
+
+
+def test_a_pod_whose_label_is_moved_from_job_to_job_is_left_by_each_in_any_order() -> None:
+    async def scenario() -> None:
+        async with polling(period_seconds=5) as (poller, _):
+            moved = pod("p", "")
+            poller.follow(KEY, "j", [moved], ["p"])
+            poller.follow(JobKey("team", "others"), "k", [moved], ["p"])
+            poller.follow(KEY, "j", [], [])
+            poller.follow(JobKey("team", "others"), "k", [moved], ["p"])
+            await until(lambda: poller.reachable("k") is False)
+            poller.forget("j")
+            poller.forget("k")
+            assert poller.reachable("k") is None
+
+    asyncio.run(scenario())

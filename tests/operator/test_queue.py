@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from asyncdiff_operator.queue import JITTER, Agenda, Backoff, QueueClosedError, WorkQueue
+from asyncdiff_operator.queue import JITTER, SPARE_ENTRIES, Agenda, Backoff, QueueClosedError, WorkQueue
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -83,6 +83,10 @@ class AgendaAgainstItsRules(RuleBasedStateMachine):
     def it_says_when_to_come_again(self) -> None:
         waiting = [at for key, at in self.wanted.items() if key not in self.in_work]
         assert self.agenda.next_due() == min(waiting, default=None)
+
+    @invariant()
+    def it_holds_little_more_than_what_is_wanted(self) -> None:
+        assert self.agenda.entries() <= 2 * len(self.wanted) + SPARE_ENTRIES + len(self.in_work)
 
     @invariant()
     def it_counts_what_is_due(self) -> None:
@@ -164,3 +168,50 @@ def test_a_closed_queue_hands_out_nothing() -> None:
             await queue.get()
 
     asyncio.run(scenario())
+
+
+def test_a_deadline_days_ahead_leaves_nothing_behind_each_time_that_its_key_is_looked_at() -> None:
+    agenda: Agenda[str] = Agenda(BACKOFF)
+    for now in range(10_000):
+        agenda.add("a", now, after_seconds=7 * 86_400.0)
+        agenda.add("a", now)
+        assert agenda.take(now) is not None
+        agenda.done("a")
+    assert agenda.entries() <= SPARE_ENTRIES + 2
+
+
+def test_a_change_wakes_one_worker_however_many_wait() -> None:
+    async def scenario() -> int:
+        looks = 0
+
+        def clock() -> float:
+            nonlocal looks
+            looks += 1
+            return 0.0
+
+        queue: WorkQueue[str] = WorkQueue(clock=clock)
+        workers = [asyncio.create_task(queue.get()) for _ in range(32)]
+        await asyncio.sleep(0)
+        before = looks
+        queue.add("a")
+        await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        queue.close()
+        await asyncio.gather(*workers, return_exceptions=True)
+        return looks - before
+
+    assert asyncio.run(scenario()) <= 4  # added, taken, and the next in line finds nothing
+
+
+def test_every_waiting_worker_hears_that_the_queue_is_closed() -> None:
+    async def scenario() -> list[object]:
+        queue: WorkQueue[str] = WorkQueue()
+        workers = [asyncio.create_task(queue.get()) for _ in range(32)]
+        await asyncio.sleep(0)
+        workers[3].cancel()
+        queue.close()
+        return await asyncio.gather(*workers, return_exceptions=True)
+
+    ends = asyncio.run(scenario())
+    assert [type(end) for end in ends].count(QueueClosedError) == 31

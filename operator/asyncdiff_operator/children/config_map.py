@@ -18,16 +18,13 @@ MOST_SHARDS = 10_000
 
 def number_of_shards(job: AsyncDiffJob, config: Manifest | None) -> int:
     """Gives the number of shards: the recorded one, since parallelism.pods may have changed, or that of the day."""
-    if config is not None:
-        recorded: int = _recorded(config)["parallelism"]["shards"]
-        return recorded
-    return min(shards_of(job), MOST_SHARDS)
+    recorded = None if config is None else _recorded(config, "parallelism", "shards")
+    return min(shards_of(job), MOST_SHARDS) if recorded is None else recorded
 
 
 def is_up_to_date(job: AsyncDiffJob, config: Manifest) -> bool:
     """Whether pods may go by a ConfigMap: acceptance is what they read and a person may change meanwhile."""
-    recorded: int = _recorded(config)["acceptance"]["maxFailedItems"]
-    return recorded == job.spec.acceptance.max_failed_items
+    return _recorded(config, "acceptance", "maxFailedItems") == job.spec.acceptance.max_failed_items
 
 
 def config_map(manifest: Manifest, job: AsyncDiffJob, shards: int, name: str) -> Manifest:
@@ -54,6 +51,10 @@ def config_map(manifest: Manifest, job: AsyncDiffJob, shards: int, name: str) ->
     }
 
 
-def _recorded(config: Manifest) -> dict[str, Any]:
-    spec: dict[str, Any] = json.loads(config["data"][JOB_FILE])["spec"]
-    return spec
+def _recorded(config: Manifest, section: str, name: str) -> int | None:
+    """Gives a number of the spec that pods read; None where somebody has put something else in the job's place."""
+    try:
+        value: Any = json.loads(config["data"][JOB_FILE])["spec"][section][name]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, int) else None

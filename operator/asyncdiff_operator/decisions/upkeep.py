@@ -17,6 +17,7 @@ from asyncdiff_operator.names import (
     STOP_REASON_ANNOTATION,
 )
 from asyncdiff_operator.reading.jobs import ChildJob
+from asyncdiff_operator.reading.numbers import read_number
 from asyncdiff_operator.reading.times import seconds_between
 from asyncdiff_operator.situation import Situation
 from asyncdiff_operator.status.findings import Finding, sentence
@@ -68,5 +69,4 @@ def _seconds_used(situation: Situation, job: ChildJob, *, suspend: bool) -> int:
 
 
 def _noted(job: ChildJob) -> int:
-    text = job.annotation(ACTIVE_SECONDS_ANNOTATION)
-    return int(text) if text.isdecimal() else 0
+    return read_number(job.annotation(ACTIVE_SECONDS_ANNOTATION)) or 0

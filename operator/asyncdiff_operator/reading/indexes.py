@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from asyncdiff_operator.reading.numbers import read_number
+
 MOST: Final = 100_000
 """Numbers from here on are no shards; a damaged text must not fill the memory."""
 
@@ -14,8 +16,9 @@ def read_runs(runs: Iterable[str]) -> frozenset[int]:
     found: set[int] = set()
     for run in runs:
         first, _, last = run.partition("-")
-        if first.isdecimal() and (last.isdecimal() or not last):
-            found.update(range(int(first), min(int(last or first), MOST) + 1))
+        begin, end = read_number(first), read_number(last or first)
+        if begin is not None and end is not None:
+            found.update(range(begin, min(end, MOST) + 1))
     return frozenset(found)
 
 
@@ -42,3 +45,8 @@ def name_shards(numbers: Iterable[int], most: int = 5) -> str:
     named = ", ".join(runs[:most])
     rest = len(known) - len(read_runs(runs[:most]))
     return f"shard{'s' if len(known) != 1 else ''} {named}{f' and {rest} more' if rest else ''}"
+
+
+def capital(text: str) -> str:
+    """Begins a sentence with a text."""
+    return text[:1].upper() + text[1:]

@@ -10,6 +10,7 @@ from typing import Any
 from asyncdiff_operator.names import QUEUE_LABEL, RESUMES_ANNOTATION
 from asyncdiff_operator.observed import Manifest
 from asyncdiff_operator.reading.indexes import read_indexes
+from asyncdiff_operator.reading.numbers import read_number
 from asyncdiff_operator.reading.times import read_time
 
 
@@ -48,8 +49,7 @@ class ChildJob:
     @property
     def resumes(self) -> int:
         """How often the operator has resumed it since a person last suspended it."""
-        text = self.annotation(RESUMES_ANNOTATION)
-        return int(text) if text.isdecimal() else 0
+        return read_number(self.annotation(RESUMES_ANNOTATION)) or 0
 
     @property
     def shards(self) -> int:

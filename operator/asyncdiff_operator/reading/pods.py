@@ -14,6 +14,7 @@ from asyncdiff_api.formats.result import Result
 from asyncdiff_operator.children.failure_policy import DISRUPTION
 from asyncdiff_operator.names import DRAINS_ANNOTATION, GIVEN_UP, INDEX_ANNOTATION, STEP_LABEL, Step
 from asyncdiff_operator.observed import Manifest
+from asyncdiff_operator.reading.numbers import read_number
 from asyncdiff_operator.reading.times import read_time
 
 
@@ -21,8 +22,7 @@ def is_settled(manifest: Manifest, accounted: frozenset[int]) -> bool:
     """Whether a pod has succeeded with an accounted shard: most pods of a large job, told before they are read."""
     if (manifest.get("status") or {}).get("phase") != "Succeeded":
         return False
-    text = (manifest["metadata"].get("annotations") or {}).get(INDEX_ANNOTATION, "")
-    return text.isdecimal() and int(text) in accounted
+    return read_number((manifest["metadata"].get("annotations") or {}).get(INDEX_ANNOTATION)) in accounted
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,12 @@ class ChildPod:
     @property
     def shard(self) -> int | None:
         """Number of its shard; None if it has none, or says nonsense."""
-        text = str((self._metadata.get("annotations") or {}).get(INDEX_ANNOTATION, ""))
-        return int(text) if text.isdecimal() else None
+        return read_number((self._metadata.get("annotations") or {}).get(INDEX_ANNOTATION))
 
     @property
     def drains(self) -> int:
         """How many of the shard's pods before this one ended without a retry's being charged."""
-        text = str((self._metadata.get("annotations") or {}).get(DRAINS_ANNOTATION, ""))
-        return int(text) if text.isdecimal() else 0
+        return read_number((self._metadata.get("annotations") or {}).get(DRAINS_ANNOTATION)) or 0
 
     @property
     def created_at(self) -> datetime | None:
