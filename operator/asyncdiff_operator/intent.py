@@ -62,9 +62,9 @@ class Plan:
     status: JobStatus | None = None
     """The whole status as it should be; None leaves it as it is."""
     urgent: bool = False
-    """Whether the status says more than newer counts: then its write does not wait for the next one's turn."""
+    """Whether somebody waits for what the status says: then its write does not wait for the next one's turn."""
     events: tuple[Event, ...] = ()
-    """Written after the status."""
+    """Written after the status, and not before it."""
     look_again_after_seconds: float | None = None
     """None waits for the next event or the resync."""
     poll: tuple[Manifest, ...] = ()

@@ -100,7 +100,10 @@ class Options:
     ] = 5.0
     status_seconds: Annotated[
         float,
-        About("Least seconds between two writes of a job's status that bring nothing but newer counts."),
+        About(
+            "Least seconds between two writes of a job's status that bring nothing but newer counts; longer where more "
+            "than 100 jobs run. 0: none waits."
+        ),
     ] = 5.0
     workers: Annotated[int, About("Jobs that are looked at at the same time, at least 1.")] = 32
     resync_seconds: Annotated[

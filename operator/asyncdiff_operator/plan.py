@@ -10,7 +10,7 @@ from datetime import datetime
 
 from asyncdiff_api.formats.conditions import Reason
 from asyncdiff_api.job import AsyncDiffJob
-from asyncdiff_api.status import ConditionType, JobStatus
+from asyncdiff_api.status import ConditionType, JobStatus, Phase
 from asyncdiff_api.validation import Problem, validate
 
 from asyncdiff_operator.children.config_map import number_of_shards
@@ -28,7 +28,7 @@ from asyncdiff_operator.situation import Situation
 from asyncdiff_operator.specs import ReadJob
 from asyncdiff_operator.status.compose import compose
 from asyncdiff_operator.status.conditions import conditions, no, phase_of, yes
-from asyncdiff_operator.status.events import events
+from asyncdiff_operator.status.events import ON_THE_WAY, events
 from asyncdiff_operator.status.memory import Memory, recall
 
 
@@ -73,8 +73,8 @@ def _carry_out(situation: Situation, decision: Decision) -> Plan:
     return Plan(
         operations=decision.operations,
         status=status if status != before else None,
-        urgent=_turned(before, status),
-        events=events(status.conditions),
+        urgent=_is_urgent(before, status) and not _is_foreseen(situation, status),
+        events=events(status.conditions, pods_tell=situation.defaults.ask_for_progress),
         look_again_after_seconds=decision.look_again_after_seconds,
         poll=decision.poll,
     )
@@ -90,17 +90,29 @@ def _shards(situation: Situation, decision: Decision) -> int | None:
     return number_of_shards(situation.job, situation.observed.config) if creating else None
 
 
-def _turned(before: JobStatus, after: JobStatus) -> bool:
-    """Whether a condition or the generation changed, and not only counts."""
-    said = [
-        (
-            status.observed_generation,
-            status.phase,
-            [(each.type, each.status, each.reason) for each in status.conditions],
-        )
-        for status in (before, after)
+def _is_urgent(before: JobStatus, after: JobStatus) -> bool:
+    """Whether a status says more than newer counts, or how far pods have come on their way to the first item.
+
+    The first one of a job that has just been accepted waits too: its pods may be there in a moment.
+    """
+    if not before.conditions:
+        return after.phase in (Phase.PENDING, Phase.COMPLETE, Phase.FAILED)
+    return _said(before) != _said(after)
+
+
+def _is_foreseen(situation: Situation, status: JobStatus) -> bool:
+    """Whether pods say what their Job says in a moment, and then with all that they have counted."""
+    job = situation.shards_job
+    return status.phase is Phase.FINISHING and job is not None and not job.ended
+
+
+def _said(status: JobStatus) -> tuple[object, ...]:
+    """What people wait for."""
+    conditions = [
+        (each.type, each.status, "" if each.reason in ON_THE_WAY else each.reason)
+        for each in status.conditions
     ]
-    return said[0] != said[1]
+    return status.observed_generation, status.phase, conditions
 
 
 def _refuse(observed: Observed, memory: Memory, problems: tuple[Problem, ...], now: datetime) -> Plan:
@@ -116,4 +128,5 @@ def _refuse(observed: Observed, memory: Memory, problems: tuple[Problem, ...], n
         update={"observed_generation": generation, "conditions": found, "phase": phase_of(found)}
     )
     changed = status != memory.status
-    return Plan(status=status if changed else None, urgent=changed, events=events(found))
+    told = events(found, pods_tell=False)
+    return Plan(status=status if changed else None, urgent=changed, events=told)

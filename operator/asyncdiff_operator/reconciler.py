@@ -167,11 +167,13 @@ class Reconciler:
         )
 
     async def _tell(self, job: Manifest, plan: Plan) -> Outcome:
-        """Writes status and events."""
+        """Writes status and events; where the status waits for its turn, what is told of it waits too."""
         log = job_logger(logger, job)
         outcome = Outcome(job)
         if plan.status is not None:
             outcome = await self._parts.status_writer.write(job, plan.status, urgent=plan.urgent)
+        if outcome.rest_seconds is not None:
+            return outcome
         for event in await self._parts.recorder.record(job, plan.events):
             log.info("%s: %s", event.reason.value, event.message)
         return outcome

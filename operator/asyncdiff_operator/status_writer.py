@@ -1,4 +1,7 @@
-"""Writes a job's status: only what changed, only where it was observed, and counts no oftener than need be."""
+"""Writes a job's status: only what changed, only where it was observed, and counts no oftener than need be.
+
+Jobs that run share what the API server is given to do: with many of them, each one's counts are written less often.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,10 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE: Final = 10
 """Writes that a job may have at once; beyond these, one every interval, however often its conditions turn."""
+FIRST_SECONDS: Final = 1.0
+"""What a job's first status waits for at most that is not urgent: its pods may be there by then."""
+WRITES_PER_SECOND: Final = 20.0
+"""Of statuses that are not urgent, of all jobs together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,8 @@ class _Record:
     """The writes of one job's status."""
 
     allowance: Allowance
+    first_at: float
+    """From when on a first status that is not urgent may be written."""
     written_at: float | None = None
     not_kept: tuple[Manifest, Manifest] | None = None
     """What was written last and what was stored, where these differ."""
@@ -53,14 +62,25 @@ class StatusWriter:
         cache: Cache,
         *,
         interval_seconds: float,
+        writes_per_second: float = WRITES_PER_SECOND,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Writes that are not urgent keep `interval_seconds` between them."""
+        """Keeps writes of one job that are not urgent apart.
+
+        Args:
+            client: Guarded by the Lease.
+            cache: Is told of what was stored.
+            interval_seconds: At least so far; 0 keeps none back.
+            writes_per_second: At least so far that all jobs that run make no more of them together.
+            clock: Monotonic seconds.
+        """
         self._client = client
         self._cache = cache
         self._interval_seconds = interval_seconds
+        self._writes_per_second = writes_per_second
         self._clock = clock
         self._records: dict[str, _Record] = {}
+        self._running: set[str] = set()
 
     async def write(self, job: Manifest, status: JobStatus, *, urgent: bool) -> Outcome:
         """Writes the status if the stored one differs and it is time.
@@ -84,6 +104,7 @@ class StatusWriter:
         if (rest := self._rest_seconds(record, urgent=urgent)) > 0:
             return Outcome(job, rest)
         stored = await self._write(job, changes)
+        self._note_run(job, status)
         record.written_at = self._clock()
         record.allowance.use(record.written_at)
         kept = stored.get("status") or {}
@@ -98,17 +119,33 @@ class StatusWriter:
     def forget(self, job_uid: str) -> None:
         """Drops what is known of a job that is gone."""
         self._records.pop(job_uid, None)
+        self._running.discard(job_uid)
 
     def _record(self, job: Manifest) -> _Record:
-        full = Allowance(at_once=AT_ONCE, seconds_each=self._interval_seconds, now=self._clock())
-        return self._records.setdefault(job["metadata"]["uid"], _Record(full))
+        if (record := self._records.get(job["metadata"]["uid"])) is None:
+            now = self._clock()
+            full = Allowance(at_once=AT_ONCE, seconds_each=self._interval_seconds, now=now)
+            record = _Record(full, first_at=now + min(FIRST_SECONDS, self._interval_seconds))
+            self._records[job["metadata"]["uid"]] = record
+        return record
+
+    def _note_run(self, job: Manifest, status: JobStatus) -> None:
+        change = self._running.add if status.completion_time is None else self._running.discard
+        change(job["metadata"]["uid"])
+
+    def _interval(self) -> float:
+        """Seconds between two writes of one job's counts, by how many jobs run."""
+        shared = len(self._running) / self._writes_per_second
+        return max(self._interval_seconds, shared) if self._interval_seconds else 0.0
 
     def _rest_seconds(self, record: _Record, *, urgent: bool) -> float:
         now = self._clock()
         rest = record.allowance.rest_seconds(now)
-        if urgent or record.written_at is None:
+        if urgent:
             return rest
-        return max(rest, record.written_at + self._interval_seconds - now)
+        if record.written_at is None:
+            return max(rest, record.first_at - now)
+        return max(rest, record.written_at + self._interval() - now)
 
     async def _write(self, job: Manifest, changes: Manifest) -> Manifest:
         metadata = job["metadata"]

@@ -18,7 +18,7 @@ from asyncdiff_operator.intent import Create, Delete, Event, Patch
 from asyncdiff_operator.logs import job_logger
 from asyncdiff_operator.names import child_metadata, shards_name
 from asyncdiff_operator.resources import ASYNCDIFFJOBS, CONFIGMAPS
-from asyncdiff_operator.status_writer import AT_ONCE, StatusWriter, difference
+from asyncdiff_operator.status_writer import AT_ONCE, FIRST_SECONDS, StatusWriter, difference
 from hypothesis import given
 from hypothesis import strategies as st
 from support.admission import install_crd
@@ -259,3 +259,48 @@ def test_a_job_that_changes_its_mind_without_end_gets_few_events(
     found = cluster.api.items(reference("v1", "Event", namespace=job["metadata"]["namespace"]))
     assert len(found) == 25
     assert all(len(event["message"]) == 1024 for event in found)
+
+
+def test_a_first_status_that_nobody_waits_for_comes_after_a_second_and_what_is_urgent_at_once(
+    cluster: Cluster, namespace: str
+) -> None:
+    now = 0.0
+
+    async def scenario(client: ApiClient) -> None:
+        nonlocal now
+        cache = Cache()
+        writer = StatusWriter(client, cache, interval_seconds=5, clock=lambda: now)
+        calm, refused = (submit(cluster.api, namespace, name=name) for name in ("calm", "refused"))
+        starting, pending = JobStatus(phase=Phase.STARTING), JobStatus(phase=Phase.PENDING)
+
+        assert (await writer.write(calm, starting, urgent=False)).rest_seconds == FIRST_SECONDS
+        assert (await writer.write(refused, pending, urgent=True)).rest_seconds is None
+        now = FIRST_SECONDS
+        assert (await writer.write(calm, starting, urgent=False)).rest_seconds is None
+        assert cluster.api.get(calm)["status"]["phase"] == "Starting"
+
+    install_crd(cluster.api)
+    with_client(cluster.kubeconfig, scenario)
+
+
+def test_the_more_jobs_run_the_less_often_the_counts_of_each_are_written(
+    cluster: Cluster, namespace: str
+) -> None:
+    async def scenario(client: ApiClient) -> None:
+        writer = StatusWriter(client, Cache(), interval_seconds=5, writes_per_second=0.25, clock=lambda: 0.0)
+        running = JobStatus(phase=Phase.RUNNING)
+        counted = running.model_copy(update={"items": ItemCounts(done=1)})
+        ended = JobStatus(phase=Phase.COMPLETE, completion_time=datetime.now(UTC))
+        jobs = []
+        for number, rest in ((1, 5.0), (2, 8.0), (3, 12.0)):
+            job = submit(cluster.api, namespace, name=f"posters-{number}")
+            jobs.append((await writer.write(job, running, urgent=True)).job)
+            assert (await writer.write(jobs[0], counted, urgent=False)).rest_seconds == rest
+
+        await writer.write(jobs[1], ended, urgent=True)
+        assert (await writer.write(jobs[0], counted, urgent=False)).rest_seconds == 8.0
+        writer.forget(jobs[2]["metadata"]["uid"])
+        assert (await writer.write(jobs[0], counted, urgent=False)).rest_seconds == 5.0
+
+    install_crd(cluster.api)
+    with_client(cluster.kubeconfig, scenario)

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import pytest
+from asyncdiff_api.formats.conditions import Reason
 from asyncdiff_api.status import JobStatus, Phase
 from asyncdiff_operator.apply import Applier
 from asyncdiff_operator.cache import Cache, JobKey
 from asyncdiff_operator.client import ApiClient
+from asyncdiff_operator.errors import UnreachableError
 from asyncdiff_operator.events import EventRecorder
-from asyncdiff_operator.intent import Plan
+from asyncdiff_operator.intent import Event, Plan
 from asyncdiff_operator.names import JOB_UID_LABEL, shards_name
 from asyncdiff_operator.observe import Observer
 from asyncdiff_operator.observed import Manifest, Observed
 from asyncdiff_operator.polling import Poller
 from asyncdiff_operator.reconciler import SETTLED_SECONDS, Parts, Reconciler
 from asyncdiff_operator.resources import ASYNCDIFFJOBS, PODS
-from asyncdiff_operator.status_writer import StatusWriter
+from asyncdiff_operator.status_writer import FIRST_SECONDS, StatusWriter
 from support.admission import install_crd
 from support.cluster import Cluster
 from support.operator.jobs import submit
@@ -161,6 +163,23 @@ def test_a_job_made_anew_under_the_name_is_planned_for() -> None:
         assert desk.planner.plans == 2
 
     at_a_desk(scenario)
+
+
+def test_what_is_told_of_a_status_that_waits_for_its_turn_waits_too() -> None:
+    told = Event(type="Normal", reason=Reason.VALID, message="It is.")
+    plan = Plan(status=JobStatus(phase=Phase.STARTING), events=(told,))
+
+    async def scenario(desk: Desk) -> None:
+        # nothing is sent: whatever is asked of this API server fails
+        again = await desk.reconciler.reconcile(KEY)
+        assert again is not None
+        assert again <= FIRST_SECONDS
+        desk.planner.plan = replace(plan, urgent=True)
+        desk.cache.put(PODS, pod(2))
+        with pytest.raises(UnreachableError):
+            await desk.reconciler.reconcile(KEY)
+
+    at_a_desk(scenario, plan)
 
 
 def test_the_echo_of_an_own_status_is_no_news_and_another_hand_in_it_is(

@@ -27,6 +27,7 @@ from asyncdiff_operator.decisions.suspension import (
     who_suspends,
 )
 from asyncdiff_operator.decisions.trouble import degraded, pods_that_wait
+from asyncdiff_operator.decisions.working import PODS_HAVE_STARTED
 from asyncdiff_operator.intent import Create, Patch
 from asyncdiff_operator.names import STOP_MESSAGE_ANNOTATION, STOP_REASON_ANNOTATION, finish_name
 from asyncdiff_operator.observed import Manifest
@@ -192,7 +193,8 @@ def _unfinished(situation: Situation, job: ChildJob, failure: Finding | None) ->
     """The finish step failed; what ended the shards weighs more, if anything did."""
     pods = failed_pods(situation.finish_pods)
     condition = job.failure or {}
-    why = told_at_end(pods[-1]) if pods else str(condition.get("message") or condition.get("reason") or "")
+    said = str(condition.get("message") or condition.get("reason") or "nothing says why")
+    why = told_at_end(pods[-1]) if pods else said
     if failure is None:
         return Finding(Reason.FINISH_FAILED, f"The finish step failed: {why}")
     return Finding(failure.reason, f"{sentence(failure.detail)} The finish step failed too: {why}")
@@ -210,9 +212,7 @@ def _summary(result: Result) -> str:
 def _finishing(situation: Situation, troubles: tuple[Finding, ...]) -> Stands:
     return {
         ConditionType.ACCEPTED: yes(Reason.VALID),
-        ConditionType.STARTED: yes(Reason.PODS_RUNNING)
-        if situation.has_started
-        else no(Reason.WAITING_FOR_PODS),
+        ConditionType.STARTED: PODS_HAVE_STARTED if situation.has_started else no(Reason.WAITING_FOR_PODS),
         ConditionType.PROGRESSING: yes(Reason.FINISHING),
         ConditionType.SUSPENDED: no(Reason.NOT_SUSPENDED),
         ConditionType.DEGRADED: degraded(troubles),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from asyncdiff_api.formats.conditions import Reason
 from asyncdiff_api.status import ConditionType
 
@@ -27,6 +29,9 @@ from asyncdiff_operator.observed import Manifest
 from asyncdiff_operator.reading.jobs import ChildJob
 from asyncdiff_operator.situation import Situation
 from asyncdiff_operator.status.conditions import Stand, Stands, no, unknown, yes
+
+PODS_HAVE_STARTED: Final = yes(Reason.PODS_RUNNING, "Pods of the job have started")
+"""Started, in the same words until the job ends: nothing has to be written again."""
 
 
 def work(situation: Situation, job: ChildJob) -> Decision:
@@ -92,7 +97,7 @@ def _stands(situation: Situation, job: ChildJob, waiting: Waiting) -> Stands:
 
 def _started(situation: Situation, job: ChildJob, waiting: Waiting, who: Reason | None) -> Stand:
     if situation.has_started:
-        return yes(Reason.PODS_RUNNING, "Pods of the job have started")
+        return PODS_HAVE_STARTED
     if who is Reason.SUSPENDED_BY_QUEUE:
         return no(Reason.WAITING_FOR_QUEUE)
     if who is Reason.SUSPENDED_BY_OTHERS:

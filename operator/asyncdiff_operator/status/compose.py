@@ -51,7 +51,7 @@ def compose(situation: Situation, stands: Stands, shards: int | None, word: Resu
         accounted_gpu_seconds=counted.accounted_gpu_seconds if counted.accounted_shards else None,
         throughput=_final_speed(speed, items, started_at, now) if ended else speed,
         plan=plan_report(situation),
-        output=output_report(situation.job.spec.output, word.output if word is not None else None),
+        output=output_report(situation.job.spec.output, word.output if word is not None and ended else None),
         resolved=resolved(situation),
         pods=0 if ended else sum(pod.running for pod in situation.shard_pods),
         selector=pod_selector(situation.manifest),

@@ -42,7 +42,7 @@ def test_a_new_job_gets_a_config_map_and_a_job_in_this_order_and_a_status() -> N
         ("Job", "posters-0f1e2d3c"),
     ]
     assert wanted.status is not None
-    assert wanted.urgent
+    assert not wanted.urgent, "its pods may be there in a moment"
     assert wanted.status.phase is Phase.STARTING
     assert wanted.status.shards is not None
     assert wanted.status.shards.total == 4
