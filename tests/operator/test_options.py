@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from asyncdiff_api.crd import crd
+from asyncdiff_api.formats.conditions import REASONS, Reason
 from asyncdiff_operator.errors import StartError
 from asyncdiff_operator.logs import JsonFormatter, job_logger
 from asyncdiff_operator.options import (
     Options,
     describe_options,
+    flag,
     identity_of,
     lease_namespace_of,
     read_options,
@@ -119,3 +124,31 @@ def test_a_record_about_a_job_names_it_and_its_trace(caplog: pytest.LogCaptureFi
         '"trace_id": "29ee5208ab8f44d7b8ed26b03f268497"',
     ):
         assert part in line
+
+
+FLAG = re.compile(r"--[a-z][a-z-]+")
+FIELD = re.compile(
+    r"\b(?:spec\.)?((?:run|model|output|pod|generate|parallelism|acceptance)(?:\.[a-z][A-Za-z0-9]+)+)"
+)
+OF_KUBECTL = {"--force"}
+
+
+def has_field(path: str) -> bool:
+    """Whether a job's spec has a field of that path."""
+    (version,) = crd()["spec"]["versions"]
+    schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    for name in path.split("."):
+        schema = schema.get("properties", {}).get(name)
+        if schema is None:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("reason", REASONS, ids=str)
+def test_what_a_reason_tells_people_to_change_is_there_to_be_changed(reason: Reason) -> None:
+    said = f"{REASONS[reason].cause} {REASONS[reason].remedy}"
+    flags = {flag(option.name) for option in fields(Options)}
+    # `--progress=proxy` names a flag with its value
+    assert set(FLAG.findall(said)) <= flags | OF_KUBECTL
+    assert [path for path in FIELD.findall(said) if not has_field(path)] == []
+    assert "Helm value" not in said

@@ -115,7 +115,8 @@ _BEFORE_WORK: dict[Reason, ReasonText] = {
     Reason.NOT_ALLOWED: _text(
         (_ACCEPTED, _STALLED),
         "The operator's allow-list has no entry for the image, service account or Secret that the job names.",
-        "Use one that is allowed, or have the list changed (Helm value `allow`).",
+        "Use one that is allowed, or have the list changed (`--allowed-images`, `--allowed-service-accounts`, "
+        "`--allowed-secrets`, in Helm under `settings`).",
     ),
     Reason.REFUSED_BY_KUBERNETES: _text(
         (_ACCEPTED, _DEGRADED, _STALLED),
@@ -140,7 +141,8 @@ _BEFORE_WORK: dict[Reason, ReasonText] = {
     Reason.WAITING_FOR_PODS: _text(
         (_STARTED, _PROGRESSING),
         "No pod runs yet: quota, scheduling or the image pull is not through.",
-        "Wait until run.startDeadlineSeconds, or look at the pods' events.",
+        "Wait: after a minute the message says what holds the pods up, and past run.startDeadlineSeconds the job "
+        "fails.",
     ),
     Reason.WAITING_FOR_QUEUE: _text(
         (_STARTED, _PROGRESSING),
@@ -269,7 +271,7 @@ _ENDS: dict[Reason, ReasonText] = {
     Reason.INPUT_REFUSED: _text(
         (_FAILED,),
         "An input image or video is missing, may not be read, or its address is not allowed.",
-        "Correct the address, the permission, or the operator's allow-list for https inputs.",
+        "Correct the address or the permission, or have the host allowed for https inputs (`--input-hosts`).",
     ),
     Reason.MODEL_UNAVAILABLE: _text(
         (_FAILED,),
@@ -324,8 +326,8 @@ _ENDS: dict[Reason, ReasonText] = {
     ),
     Reason.DRAINED_TOO_OFTEN: _text(
         (_FAILED,),
-        "A shard's pods were asked to go more often than the operator takes for work (drainsPerShard).",
-        "Use nodes that stay longer, or shorter shards, and create the job again: it resumes.",
+        "A shard's pods were asked to go so often that it would never end; the message says how often.",
+        "Use nodes that stay longer, or more and so shorter shards, and create the job again: it resumes.",
     ),
     Reason.ACTIVE_DEADLINE_EXCEEDED: _text(
         (_FAILED,),
@@ -345,7 +347,7 @@ _ENDS: dict[Reason, ReasonText] = {
     Reason.CHILD_DISOWNED: _text(
         (_ACCEPTED, _DEGRADED, _STALLED),
         "A Job or ConfigMap of the job has lost the label or the owner reference that marks it.",
-        "Put it back: the operator touches nothing without it, and the job goes on by itself.",
+        "Until its mark is back, the operator does not touch it: put it back, and the job goes on by itself.",
     ),
     Reason.NAME_TAKEN: _text(
         (_ACCEPTED, _DEGRADED, _STALLED),
@@ -355,7 +357,7 @@ _ENDS: dict[Reason, ReasonText] = {
     Reason.INVALID_STORED_OBJECT: _text(
         (_ACCEPTED, _STALLED),
         "The stored object does not pass the rules, so it was stored by an older or edited CRD.",
-        "Correct the fields that the message names; children are left alone meanwhile.",
+        "Correct the fields that the message names; what runs of the job is left alone meanwhile.",
     ),
 }
 

@@ -11,7 +11,7 @@ from asyncdiff_api.formats.exit_codes import ExitCode, FailurePolicyAction, code
 from asyncdiff_api.status import ConditionType
 
 from asyncdiff_operator.names import STOP_MESSAGE_ANNOTATION, STOP_REASON_ANNOTATION
-from asyncdiff_operator.reading.indexes import name_shards
+from asyncdiff_operator.reading.indexes import capital, name_shards
 from asyncdiff_operator.reading.jobs import ChildJob
 from asyncdiff_operator.reading.pods import ChildPod
 from asyncdiff_operator.reading.times import duration
@@ -109,7 +109,8 @@ def _by_shards(situation: Situation, job: ChildJob) -> Finding:
         return Finding(reason_of_end(final[0]), told_at_end(final[0]))
     last = f": {told_at_end((*pods[-1:], *final)[0])}" if pods else ""
     retries = situation.job.spec.run.retries_per_shard
-    return Finding(Reason.RETRIES_EXHAUSTED, f"No retry of {retries} was enough for {named}{last}")
+    detail = f"{capital(named)} failed more often than run.retriesPerShard ({retries}) allows{last}"
+    return Finding(Reason.RETRIES_EXHAUSTED, detail)
 
 
 def _reason_of_code(code: int | None) -> Reason:

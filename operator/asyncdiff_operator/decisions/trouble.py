@@ -10,7 +10,7 @@ from asyncdiff_api.formats.conditions import Reason
 from asyncdiff_operator.decisions.failure import failed_pods, told_at_end
 from asyncdiff_operator.decisions.waiting import missing_object, told_by_events, told_by_pods, waiting_pods
 from asyncdiff_operator.observed import Question, Report
-from asyncdiff_operator.reading.indexes import name_shards
+from asyncdiff_operator.reading.indexes import capital, name_shards
 from asyncdiff_operator.reading.jobs import ChildJob
 from asyncdiff_operator.reading.pods import ChildPod
 from asyncdiff_operator.reading.times import duration, seconds_between
@@ -80,14 +80,14 @@ def failing_shards(situation: Situation, job: ChildJob) -> Iterator[Finding]:
         why = f": {told_at_end(last[0])}" if last else ""
         plural = "have" if len(job.failed) > 1 else "has"
         yield Finding(
-            Reason.SHARDS_FAILED, f"{_capital(name_shards(job.failed))} {plural} failed for good{why}"
+            Reason.SHARDS_FAILED, f"{capital(name_shards(job.failed))} {plural} failed for good{why}"
         )
     settled = job.completed | job.failed
     again = [pod for pod in failed if pod.shard is not None and pod.shard not in settled]
     if again:
         shards = {pod.shard for pod in again if pod.shard is not None}
         verb = "run" if len(shards) > 1 else "runs"
-        detail = f"{_capital(name_shards(shards))} {verb} again. {told_at_end(again[-1])}"
+        detail = f"{capital(name_shards(shards))} {verb} again. {told_at_end(again[-1])}"
         yield Finding(Reason.SHARDS_RETRYING, detail)
 
 
@@ -136,7 +136,3 @@ def _seconds_idle(situation: Situation, report: Report) -> float | None:
         idle = said.seconds_since_item + since
         limit = max(situation.defaults.no_progress_seconds, 10 * usual.p95 if usual is not None else 0.0)
     return idle if idle >= limit else None
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -72,7 +72,7 @@ def test_what_the_administrator_does_not_allow_is_told_and_nothing_is_created(
     assert conditions_of(wanted.status)["Accepted"] == ("False", "NotAllowed")
     assert conditions_of(wanted.status)["Stalled"] == ("True", "NotAllowed")
     assert words in message_of(wanted.status, ConditionType.ACCEPTED)
-    assert "Helm value `allow`" in message_of(wanted.status, ConditionType.ACCEPTED)
+    assert "--allowed-secrets" in message_of(wanted.status, ConditionType.ACCEPTED)
     assert [(event.type, event.reason) for event in wanted.events] == [("Warning", "NotAllowed")]
 
 

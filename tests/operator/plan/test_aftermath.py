@@ -43,7 +43,7 @@ def finished(
 
 
 GPU_HOUR = Throughput(gpu_seconds=GpuSeconds(generate=3600.0))
-RETRIES = ("RetriesExhausted", "No retry of 3 was enough for shard 3.")
+RETRIES = ("RetriesExhausted", "Shard 3 failed more often than run.retriesPerShard (3) allows.")
 
 FINISHED = [
     (

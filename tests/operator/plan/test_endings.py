@@ -120,7 +120,7 @@ SHARDS_FAILED = [
             dead(code=137, why="OOMKilled"), reason="FailedIndexes", failedIndexes="0", completedIndexes="1-3"
         ),
         "RetriesExhausted",
-        "No retry of 3 was enough for shard 0: Shard 0 (pod posters-0-a): OOMKilled.",
+        "Shard 0 failed more often than run.retriesPerShard (3) allows: Shard 0 (pod posters-0-a): OOMKilled.",
         True,
         id="out of retries",
     ),
@@ -133,14 +133,15 @@ SHARDS_FAILED = [
             completedIndexes="2-3",
         ),
         "RetriesExhausted",
-        "No retry of 3 was enough for shards 0-1: Shard 1 (pod posters-1-a): rank 2 hung at evaluation 7.",
+        "Shards 0-1 failed more often than run.retriesPerShard (3) allows: Shard 1 (pod posters-1-a): rank 2 hung at "
+        "evaluation 7.",
         True,
         id="bad items here, a hung rank there",
     ),
     pytest.param(
         failed(reason="FailedIndexes", failedIndexes="0,2"),
         "RetriesExhausted",
-        "was enough for shards 0, 2.",
+        "Shards 0, 2 failed more often than run.retriesPerShard (3) allows.",
         True,
         id="out of retries, pods gone",
     ),
@@ -207,7 +208,7 @@ def finished(
 
 
 GPU_HOUR = Throughput(gpu_seconds=GpuSeconds(generate=3600.0))
-RETRIES = ("RetriesExhausted", "No retry of 3 was enough for shard 3.")
+RETRIES = ("RetriesExhausted", "Shard 3 failed more often than run.retriesPerShard (3) allows.")
 
 FINISHED = [
     (
