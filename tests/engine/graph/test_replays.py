@@ -145,6 +145,17 @@ def test_what_cannot_be_recorded_is_launched_plainly_and_said_once(
     assert "operation not permitted when stream is capturing" in record.getMessage()
 
 
+def test_values_of_several_devices_are_never_recorded(tape: Tape, caplog: pytest.LogCaptureFixture) -> None:
+    replays = Replays(lambda _, __: lambda *values: values, tape)
+    call = replays.lowered(part_of(scaled, examples()), examples(), ())
+    weight, x, shift = examples()
+
+    with caplog.at_level(logging.WARNING):
+        assert call(weight, x, shift.to("meta"))[1] is x
+    assert tape.recorded == 0
+    assert "several devices" in caplog.text
+
+
 def test_only_values_that_changed_are_copied() -> None:
     _, x, shift = values = examples()
     buffers = Buffers(values, [1, 2])

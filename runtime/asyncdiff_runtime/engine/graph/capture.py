@@ -1,6 +1,6 @@
 """From a request to its graph, by `torch.export` without Dynamo."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +34,10 @@ class Captured:
     paths: Mapping[str, str]
     inputs: Mapping[str, Input]
     tree: pytree.TreeSpec
+
+    def run(self, tensors: Sequence[Tensor]) -> Any:
+        """The output by the graph's operations, one after the other, as the modules would do them."""
+        return pytree.tree_unflatten(list(self.graph(*self.weights.values(), *tensors)), self.tree)
 
     def dependence_of(self, placeholder: Node) -> Dependence:
         """What a placeholder's value depends on."""

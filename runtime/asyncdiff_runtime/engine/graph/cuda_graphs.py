@@ -100,20 +100,23 @@ class Replayed:
         if self._refused:
             return self._plain(*values)
         if self._buffers is None:
+            if len({value.device for value in values}) > 1:
+                # A number that lies on the CPU would be taken up as it is now.
+                return self._refuse("it reads values that lie on several devices", values)
             self._buffers = Buffers(values, self._moving)
         buffers = self._buffers
         try:
             recording = self._replays.recording(self, lambda: self._plain(*buffers.values))
         except Exception as error:  # noqa: BLE001 -- whatever cannot be done while a device records
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            logger.warning(
-                "A part of the denoiser cannot be a CUDA graph (%s); it is launched plainly.", reason
-            )
-            self._refused, self._buffers = True, None
-            return self._plain(*values)
+            return self._refuse(f"{type(error).__name__}: {error}".splitlines()[0], values)
         buffers.load(values)
         recording.replay()
         return tuple(output.clone() for output in recording.outputs)
+
+    def _refuse(self, reason: str, values: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        logger.warning("A part of the denoiser cannot be a CUDA graph (%s); it is launched plainly.", reason)
+        self._refused, self._buffers = True, None
+        return self._plain(*values)
 
 
 def cuda_recorder(device: torch.device, warmups: int = 2) -> Record:

@@ -15,22 +15,28 @@ from .lowering import Lower, Lowered, eager
 from .options import Lowering
 from .parts import Part
 
+LowerFixed = Callable[[Part, Sequence[Tensor], Collection[str]], Lowered]
+"""Lowers a part, given the names of values that stay the same tensors."""
+
 
 @dataclass(frozen=True, eq=False)
 class Lowerings:
     """How the parts of a rank's programs are lowered; one for all of them, whose CUDA graphs share memory.
 
+    Only the part that depends on the latent is worth compiling: it is nearly all of the work, and runs at every
+    evaluation. Others are hundreds of small operations, which take longer to compile than they ever run.
+
     Attributes:
-        lowered: lowers a part, given the names of values that stay the same tensors.
+        lowered: lowers what depends on the latent.
+        seldom: lowers what depends on the prompt or the timestep alone.
         exact: a lowered part gives what the modules give, bit for bit.
         apart: classes of values that get a part of their own.
-        compiled: classes whose part is worth being lowered; what runs seldom on a CPU is not.
     """
 
-    lowered: Callable[[Part, Sequence[Tensor], Collection[str]], Lowered]
+    lowered: LowerFixed
+    seldom: LowerFixed
     exact: bool
     apart: Collection[Dependence] = frozenset(Dependence)
-    compiled: Collection[Dependence] = frozenset({Dependence.LATENT})
 
     def of(self, parts: Mapping[Dependence, Part], fixed: Collection[str]) -> Lower:
         """The lowering of one program's parts.
@@ -39,15 +45,19 @@ class Lowerings:
             parts: the program's.
             fixed: names of values that stay the same tensors: weights, and what follows from them alone.
         """
-        compiled = [parts[kind] for kind in self.compiled]
 
         def lower(part: Part, examples: Sequence[Tensor]) -> Lowered:
-            return self.lowered(part, examples, fixed) if part in compiled else eager(part, examples)
+            if part is parts[Dependence.WEIGHTS]:
+                return eager(part, examples)
+            chosen = self.lowered if part is parts[Dependence.LATENT] else self.seldom
+            return chosen(part, examples, fixed)
 
         return lower
 
 
-def lowering_for(device: torch.device, how: Lowering, cache: Path | None) -> Lowerings:
+def lowering_for(
+    device: torch.device, how: Lowering, cache: Path | None, *, recordings: int = 4
+) -> Lowerings:
     """The lowering for a device.
 
     Args:
@@ -55,14 +65,17 @@ def lowering_for(device: torch.device, how: Lowering, cache: Path | None) -> Low
         how: `EAGER` gives the modules' own operations, the others what inductor makes of them; on a GPU, these are
             replayed as CUDA graphs.
         cache: folder of compiled parts, kept for later processes. It is trusted like code: see `Store`.
+        recordings: CUDA graphs that are kept, the ones used last.
     """
+    plainly = _anywhere(eager)
     if how is Lowering.EAGER:
-        return Lowerings(_anywhere(eager), exact=True)
+        return Lowerings(plainly, plainly, exact=True)
     inductor = Inductor(how, None if cache is None else Store.opened(cache))
     if device.type == "cuda":
-        lowered = Replays(inductor, cuda_recorder(device)).lowered
-        return Lowerings(lowered, exact=False, apart=_ON_GPU, compiled=_ON_GPU - {Dependence.WEIGHTS})
-    return Lowerings(_anywhere(inductor), exact=False)
+        record = cuda_recorder(device)
+        compiled, recorded = (Replays(lower, record, recordings) for lower in (inductor, eager))
+        return Lowerings(compiled.lowered, recorded.lowered, exact=False, apart=_ON_GPU)
+    return Lowerings(_anywhere(inductor), plainly, exact=False)
 
 
 _ON_GPU = frozenset({Dependence.WEIGHTS, Dependence.GENERATION, Dependence.LATENT})
@@ -70,6 +83,6 @@ _ON_GPU = frozenset({Dependence.WEIGHTS, Dependence.GENERATION, Dependence.LATEN
 timestep has come again. They cost least where they are recorded and fused with the rest."""
 
 
-def _anywhere(lower: Lower) -> Callable[[Part, Sequence[Tensor], Collection[str]], Lowered]:
+def _anywhere(lower: Lower) -> LowerFixed:
     """A lowering for which it does not matter which values stay the same tensors."""
     return lambda part, examples, _: lower(part, examples)

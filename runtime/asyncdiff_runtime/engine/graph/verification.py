@@ -9,8 +9,12 @@ from torch.utils import _pytree as pytree
 from ..errors import CaptureRefused
 from ..rounding import distance
 
-_ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 3e-2}
-"""How far a denoiser's output may lie from its own when other kernels add up in another order, relative."""
+_REPEATED = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 3e-2}
+"""How far a denoiser's output may lie from its own when the same operations run again by other kernels, relative."""
+
+_FUSED = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 3e-2, torch.bfloat16: 2e-1}
+"""Likewise when operations are fused, so that what lies between them is not rounded. A deep denoiser magnifies that:
+FLUX in bfloat16 with random weights comes to 8e-2."""
 
 
 def verify(made: Any, expected: Any, *, exact: bool) -> None:
@@ -19,7 +23,8 @@ def verify(made: Any, expected: Any, *, exact: bool) -> None:
     Args:
         made: the program's.
         expected: the modules'.
-        exact: the program runs the very operations of the modules, so that full precision has to agree to the bit.
+        exact: the program runs the very operations of the modules, so that full precision has to agree to the bit on a
+            CPU.
 
     Raises:
         CaptureRefused: they differ by more than rounding explains; the message says how far.
@@ -45,7 +50,7 @@ def _allowed(expected: Tensor, *, exact: bool) -> float:
     # A GPU's libraries choose among kernels anew, so that not even a module agrees with itself to the bit.
     if exact and expected.device.type == "cpu" and expected.dtype in (torch.float32, torch.float64):
         return 0.0
-    return _ROUNDING.get(expected.dtype, 0.0)
+    return (_REPEATED if exact else _FUSED).get(expected.dtype, 0.0)
 
 
 def _form(leaf: Any) -> Any:
