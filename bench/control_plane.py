@@ -112,14 +112,7 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class Moment:
-    """What the operator was and had at one time of a run.
-
-    Attributes:
-        seconds: Since the first job's creation.
-        megabytes: Its resident memory.
-        jobs: That it knew.
-        ended: That were complete.
-    """
+    """Seconds since the first job's creation, the operator's memory, the jobs that it knows, and those complete."""
 
     seconds: float
     megabytes: float
@@ -139,8 +132,7 @@ class Bench:
         event_to_applied: By what was to be applied; from the audit log.
         look: A look at a job, from the queue to its last write; from the operator's histogram, as the next.
         lag: From the moment from which a look was wanted to its end.
-        writes_per_job: By verb and resource.
-        reads_per_job: As before; of those that the operator makes for a job, and of its lists of everything.
+        requests_per_job: Of the operator, by verb and resource, watches and the Lease aside.
         most_status_writes: Of one job.
         idle_writes: While all had ended, the Lease aside.
         peak_megabytes: The operator's memory.
@@ -156,8 +148,7 @@ class Bench:
     event_to_applied: dict[str, Quantiles]
     look: Quantiles
     lag: Quantiles
-    writes_per_job: dict[str, float]
-    reads_per_job: dict[str, float]
+    requests_per_job: dict[str, float]
     most_status_writes: int
     idle_writes: int
     peak_megabytes: float
@@ -203,13 +194,8 @@ def run(cluster: Cluster, operator: Operator, namespace: str, load: Load) -> Ben
     quiet = cluster.audit.position()
     time.sleep(load.idle)
     jobs = cluster.api.items(reference("asyncdiff.dev/v1alpha1", "AsyncDiffJob", namespace=namespace))
-    own = [event for event in events if event.user == USER and event.resource != "leases"]
-    kinds = Counter(f"{event.verb} {event.resource}" for event in own)
-    read = Counter(
-        f"{event.verb} {event.resource}"
-        for event in answered
-        if event.user == USER and event.verb in ("get", "list") and event.resource != "leases"
-    )
+    own = [event for event in answered if event.user == USER and event.resource != "leases"]
+    kinds = Counter(f"{event.verb} {event.resource}" for event in own if event.verb != "watch")
     of_status = Counter(event.name for event in own if event.resource == "asyncdiffjobs/status")
     used = {name: after[name] - before[name] for name in after}
     return Bench(
@@ -220,8 +206,7 @@ def run(cluster: Cluster, operator: Operator, namespace: str, load: Load) -> Ben
         event_to_applied=event_to_applied(written(events), jobs),
         look=histogram(page, "asyncdiff_operator_reconcile_seconds"),
         lag=histogram(page, "asyncdiff_operator_event_lag_seconds"),
-        writes_per_job={kind: round(count / load.jobs, 2) for kind, count in sorted(kinds.items())},
-        reads_per_job={kind: round(count / load.jobs, 2) for kind, count in sorted(read.items())},
+        requests_per_job={kind: round(count / load.jobs, 2) for kind, count in sorted(kinds.items())},
         most_status_writes=max(of_status.values()),
         idle_writes=len(writes_of(cluster, USER, quiet)),
         peak_megabytes=megabytes(operator, "VmHWM"),
@@ -388,9 +373,9 @@ def report(bench: Bench) -> None:
     for name, spent in bench.cpu_seconds.items():
         print(f"{name:36}{spent:8.1f}{spent / bench.load.jobs:9.3f}{spent / cores:9.1%}")
     print(f"{'together':36}{sum(bench.cpu_seconds.values()):8.1f}{'':9}{bench.busy:9.1%}\n")
-    writes = ", ".join(f"{count:g} {kind}" for kind, count in bench.writes_per_job.items())
+    requests = ", ".join(f"{count:g} {kind}" for kind, count in bench.requests_per_job.items())
     print(f"{bench.load.jobs} jobs, {bench.most_alive} at once, {bench.pods} pods in {bench.seconds:.0f} s")
-    print(f"writes a job: {writes}; at most {bench.most_status_writes} of one status")
+    print(f"requests a job: {requests}; at most {bench.most_status_writes} of one status")
     print(f"writes in {bench.load.idle:g} s when all had ended: {bench.idle_writes}")
     print(f"memory of the operator: {bench.peak_megabytes:.0f} MB at most")
 
