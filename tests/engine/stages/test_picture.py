@@ -1,6 +1,7 @@
 """Pictures of schedules and circles: well-formed, told in words too, and the same on every machine."""
 
 import re
+import runpy
 from xml.etree import ElementTree
 
 import pytest
@@ -11,8 +12,10 @@ from asyncdiff_runtime.engine.stages.schedule import Schedule
 from asyncdiff_runtime.engine.stages.timing import Flow, Link, SegmentCosts, Timing, timed
 from hypothesis import given
 from hypothesis import strategies as st
+from support.repository import ROOT
 from support.schedules import arbitrary, built, law
 
+PICTURES = runpy.run_path(str(ROOT / "scripts" / "pictures.py"))["PICTURES"]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -100,3 +103,9 @@ def test_words_of_a_ring_do_not_lie_on_each_other(stages: int) -> None:
     ]
     for at, (x, y) in enumerate(places):
         assert all(abs(x - a) >= 62 or abs(y - b) >= 16.9 for a, b in places[:at])
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_of_the_docs_are_what_is_drawn_today(name: str) -> None:
+    drawn = PICTURES[name]()
+    assert (ROOT / name).read_text(encoding="utf-8") == drawn, "run .venv/bin/python scripts/pictures.py"

@@ -4,7 +4,7 @@ from html import escape
 from typing import Final
 
 STAGE_COLOURS: Final = (
-    "#3d5a80",
+    "#4a6fa5",
     "#2a9d8f",
     "#8ab17d",
     "#c77d4f",

@@ -7,7 +7,7 @@ from typing import Final
 from .drawing import colour_of, document, number, text
 from .timing import Timing
 
-_WIDTH: Final = 760.0
+_WIDTH: Final = 820.0
 _HEIGHT: Final = 500.0
 _CENTRE: Final = (_WIDTH / 2, 276.0)
 _OUTER: Final = 168.0
@@ -20,6 +20,9 @@ _LEAST_FLOW: Final = 0.01
 
 _WORDS: Final = (62.0, 17.0)
 """Width and height that the words of a flow take."""
+
+_ROOM: Final = 30
+"""Characters of a module's path beside the circle."""
 
 Point = tuple[float, float]
 
@@ -183,7 +186,7 @@ def _label(timing: Timing, angles: Sequence[tuple[float, float]], segment: int, 
     lines = [
         (_title(timing, segment), "strong"),
         (f"{milliseconds(costs.seconds[segment])}, {share:.0f} %", "soft"),
-        (f"from {begins}" if begins else "", "soft"),
+        (f"from {_short(begins)}" if begins else "", "soft"),
     ]
     ax, ay = _point(middle, (_OUTER + _INNER) / 2)
     body = [text(ax, ay + 4.5, str(schedule.stage_of(segment)), "on", "middle")]
@@ -191,6 +194,14 @@ def _label(timing: Timing, angles: Sequence[tuple[float, float]], segment: int, 
         if words:
             body.append(text(x, y - 8 + 17 * at, words, kind, anchor))
     return body
+
+
+def _short(path: str) -> str:
+    """A path that has room beside the circle: its first names, and whether more follow."""
+    if len(path) <= _ROOM:
+        return path
+    kept = path[: _ROOM - 1].rpartition(".")[0] or path[: _ROOM - 1]
+    return f"{kept} …"
 
 
 def _title(timing: Timing, segment: int) -> str:
