@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncdiff_api.formats.conditions import Reason
+from asyncdiff_api.formats.conditions import REASONS, Reason
 from asyncdiff_operator.commands.cluster import JobNotFoundError, connect
 from support.admission import install_crd
 from support.cluster import Cluster, reference
@@ -102,6 +102,14 @@ def test_what_hinders_a_running_job_is_shown_and_what_does_not_is_not(
     assert "PodStuckTerminating: posters-0 is on a dead node" in done.output
     assert "kubectl delete pod --force" in done.output
     assert "Valid" not in done.output
+
+
+def test_a_remedy_that_ends_a_message_already_is_shown_once(cluster: Cluster, namespace: str) -> None:
+    remedy = REASONS[Reason.PODS_CLAMPED].remedy
+    clamped = condition("Degraded", "True", Reason.PODS_CLAMPED, f"8 pods are asked for. {remedy}")
+    created(cluster, namespace, {**work(), "conditions": [clamped]})
+
+    assert run("status", "posters", "-n", namespace).output.count(remedy) == 1
 
 
 def test_a_reason_of_a_newer_operator_is_shown_without_a_remedy(cluster: Cluster, namespace: str) -> None:

@@ -135,13 +135,13 @@ def remedy_of(reason: str) -> str:
 
 
 def _condition(condition: Condition) -> Text:
-    good = condition.type == ConditionType.COMPLETE
+    good, remedy = condition.type == ConditionType.COMPLETE, remedy_of(condition.reason)
     text = Text.assemble(
         (f"{condition.type.lower():<{_LABEL_WIDTH}}", "green" if good else "red"),
         (f"{condition.reason}: ", "bold"),
-        condition.message,
+        condition.message.removesuffix(remedy).rstrip(),  # many messages end with it
     )
-    if remedy := remedy_of(condition.reason):
+    if remedy:
         text.append(f"\n{'':<{_LABEL_WIDTH}}{remedy}", "yellow")
     return text
 
