@@ -1,12 +1,17 @@
 """What a rank does in the engine's tests: parallelise a pipeline, call it, and say what came out."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from asyncdiff_runtime.engine import EngineError, Exact, Report, Strategy, parallelize
+from asyncdiff_runtime.engine.stages import progress
+from asyncdiff_runtime.engine.stages.cell import run_cell
 
 from . import toy
 from .pipelines import tiny
@@ -48,6 +53,12 @@ def of_tiny(_rank: int, _world: int, name: str, plans: Sequence[Plan]) -> list[l
 def of_toy(_rank: int, _world: int, rule: str, plan: Plan) -> list[Generated]:
     """Carries out a plan on a toy denoiser."""
     pipe = toy.toy(getattr(toy, rule))
+    return _carried_out(pipe, plan, lambda call: pipe(**call).numpy())
+
+
+def of_layers(_rank: int, _world: int, plan: Plan) -> list[Generated]:
+    """Carries out a plan on three layers."""
+    pipe = toy.layered()
     return _carried_out(pipe, plan, lambda call: pipe(**call).numpy())
 
 
@@ -101,3 +112,55 @@ def with_another_seed(rank: int, _world: int, odd: int) -> str:
         except EngineError as error:
             return f"{type(error).__name__}: {error}"
     return ""
+
+
+def failing_stage(rank: int, _world: int, plan: Plan, culprit: int, cell: int) -> tuple[str, Array]:
+    """A cell of a stage fails in a second generation, counted from 1; a third has to be right again."""
+    pipe = toy.layered()
+    caught, left = "", [cell]
+
+    def failing(*arguments: Any) -> dict[str, torch.Tensor]:
+        left[0] -= 1
+        if left[0] == 0:
+            raise MemoryError("the device is full")
+        return run_cell(*arguments)
+
+    with parallelize(pipe, _strategy(plan)):
+        pipe(steps=9)
+        try:
+            with patch.object(progress, "run_cell", failing) if rank == culprit else nullcontext():
+                pipe(steps=9, seed=1)
+        except (MemoryError, EngineError) as error:
+            caught = f"{type(error).__name__}: {error}"
+        return caught, pipe(steps=9, seed=2).numpy()
+
+
+def leaving(rank: int, _world: int, plan: Plan, culprit: int, step: int) -> str:
+    """One rank leaves the sampling loop; says what became of this one, which is not patient from then on."""
+    pipe = toy.layered()
+    with parallelize(pipe, _strategy(plan)) as parallel:
+
+        def on_step(index: int, latents: torch.Tensor) -> torch.Tensor:
+            if index == step:
+                if rank == culprit:
+                    raise KeyboardInterrupt
+                parallel._session.executor.mesh.timeout_seconds = 2.0
+            return latents
+
+        try:
+            pipe(steps=9)
+            pipe(steps=9, on_step=on_step)
+        except (EngineError, KeyboardInterrupt) as error:
+            return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def each_its_own(rank: int, _world: int, plans: Sequence[Plan]) -> str:
+    """Every rank follows a plan of its own; says why that was refused."""
+    (generated,) = of_layers(rank, len(plans), plans[rank])
+    return generated.refusal
+
+
+def _strategy(plan: Plan) -> Strategy:
+    assert plan.strategy is not None
+    return plan.strategy

@@ -77,3 +77,34 @@ def mixing_rows(sample: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
 def toy(rule: Rule) -> ToyPipeline:
     """A pipeline around a rule, with an Euler sampler."""
     return ToyPipeline(ToyDenoiser(rule), EulerDiscreteScheduler())
+
+
+class Layers(ModelMixin, ConfigMixin):
+    """Three layers, the first of which also goes straight to the end."""
+
+    config_name = "config.json"  # type: ignore[assignment]  # -- diffusers declares None
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # -- diffusers is untyped
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.first, self.second, self.third = (torch.nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, sample: Tensor, timestep: Tensor, condition: Tensor, **_: Any) -> Any:
+        shallow = self.shallow(sample, timestep)
+        return (self.last(self.deep(shallow, timestep, condition), shallow),)
+
+    def shallow(self, sample: Tensor, timestep: Tensor) -> Tensor:
+        return torch.tanh(self.first(sample) + timestep / 1000)
+
+    def deep(self, shallow: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+        return torch.tanh(self.second(shallow) * condition.mean() - timestep / 500)
+
+    def last(self, deep: Tensor, shallow: Tensor) -> Tensor:
+        made: Tensor = self.third(deep) + shallow
+        return made
+
+
+def layered() -> ToyPipeline:
+    """A pipeline around three layers."""
+    return ToyPipeline(Layers(), EulerDiscreteScheduler())  # type: ignore[arg-type]  # -- any denoiser serves

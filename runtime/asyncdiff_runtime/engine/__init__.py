@@ -23,9 +23,10 @@ from .graph.options import Capture, Lowering
 from .lowering import Compile
 from .parallelize import Parallel, parallelize, speed_up
 from .report import Report
-from .strategy import Data, Exact, Lookahead, Strategy
+from .strategy import AsyncStages, Data, Exact, Lookahead, Strategy
 
 __all__ = [
+    "AsyncStages",
     "Capture",
     "CaptureRefused",
     "Compile",

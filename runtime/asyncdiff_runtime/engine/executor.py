@@ -12,6 +12,7 @@ from .mesh import Layout, Mesh, Stamp
 from .report import Tally
 from .request import Request
 from .split import Frame, OutputForm, difference, divide, tolerance
+from .stages.links import Links
 
 
 class Evaluator(Protocol):
@@ -47,11 +48,13 @@ class Executor:
         mesh: this process among the ranks.
         layout: how the slots of a round are laid over them.
         evaluate: answers a request on this rank.
+        links: to the ranks with which this one shares a sample; None if there are none.
     """
 
     mesh: Mesh
     layout: Layout
     evaluate: Evaluator = field(default_factory=Plainly)
+    links: Links | None = None
     _forms: dict[Any, OutputForm] = field(default_factory=dict, init=False)
     _proven: set[Any] = field(default_factory=set, init=False)
 
@@ -79,6 +82,9 @@ class Executor:
     def release(self) -> None:
         """Lets go of what was kept to answer requests, which are answered by the modules from now on."""
         self.evaluate = Plainly()
+        if self.links is not None:
+            self.links.close()
+            self.links = None
 
     def _whole(self, requests: Sequence[Request]) -> bool:
         """Whether branches are dealt out whole: rows need not be cut, or cannot."""
@@ -130,8 +136,7 @@ class Executor:
     ) -> list[list[Any]]:
         """Runs this rank's slots by `evaluate`, gathers all and joins the parts."""
         layout, mesh = self.layout, self.mesh
-        slots = -(-layout.slots // mesh.world)
-        payload = torch.empty(slots * frame.size, dtype=torch.uint8, device=mesh.device)
+        payload = torch.empty(layout.turns * frame.size, dtype=torch.uint8, device=mesh.device)
         with self._failing_together(stamp, payload):
             for place, (ahead, group) in enumerate(layout.slots_of(mesh.rank)):
                 if ahead < len(grid):
@@ -139,7 +144,7 @@ class Executor:
         gathered = mesh.gather(stamp, payload)
 
         def buffer(slot: int) -> torch.Tensor:
-            turn, rank = divmod(slot, mesh.world)
+            rank, turn = layout.place(slot)
             return gathered[rank][turn * frame.size :]
 
         groups = layout.groups

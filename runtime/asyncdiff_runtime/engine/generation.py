@@ -165,6 +165,11 @@ class Generation:
     passing: dict[str, OutputShape] = field(default_factory=dict)
     _previous: int = 0
 
+    @property
+    def first(self) -> int:
+        """The first evaluation that was visited: a pipeline may begin in the middle of its timesteps."""
+        return next(iter(self.tally.mismatch), 0)
+
     def enter(self, position: int) -> None:
         """Moves to an evaluation; nothing happens if it is the one in hand."""
         if position != self.position:

@@ -6,7 +6,8 @@ what the ranks would have computed together.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import perf_counter
@@ -18,7 +19,7 @@ from torch import Tensor
 from .errors import LayoutError, RankFailed, RanksDiverged, RankTimeout
 
 _HEADER = 4  # int64 words: failed, generation, evaluation, checksum
-_CUT_OFF = ("timed out", "timeout", "connection", "closed")  # how gloo tells of a peer that is gone or late
+CUT_OFF = ("timed out", "timeout", "connection", "closed")  # how gloo tells of a peer that is gone or late
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,13 @@ class Layout:
         degree: evaluations of one round.
         groups: groups over which the rows or branches of each evaluation are split.
         world: ranks there are.
+        stages: ranks of a team, which works off a slot together; the first of them has the prediction.
     """
 
     degree: int
     groups: int
     world: int
+    stages: int = 1
 
     @classmethod
     def fit(cls, *, degree: int, world: int, split: bool | str) -> "Layout":
@@ -70,6 +73,54 @@ class Layout:
             )
         return cls(degree, groups, world)
 
+    @classmethod
+    def of_teams(cls, *, stages: int, world: int, split: bool | str) -> "Layout":
+        """Lays teams of `stages` ranks over `world` ranks, which split guidance among them.
+
+        Args:
+            stages: ranks that share an evaluation, at least 1; one rank alone does all of a team's work.
+            world: ranks there are.
+            split: as for `fit`.
+
+        Raises:
+            LayoutError: the ranks cannot be divided so.
+        """
+        if world == 1:
+            return cls.fit(degree=1, world=1, split=split)
+        if world % stages:
+            raise LayoutError(
+                f"{world} ranks cannot be divided into teams of {stages} stages ({world} / {stages} is no whole "
+                f"number). Start {stages * max(1, world // stages)} or {stages * (world // stages + 1)} ranks, or "
+                f"choose a number of stages that divides {world}."
+            )
+        teams = world // stages
+        if split is False and teams > 1:
+            raise LayoutError(
+                f"stages={stages} occupies {stages} of {world} ranks and guidance_split=False leaves the other "
+                f"{world - stages} without work. Set guidance_split='auto' or start {stages} ranks."
+            )
+        if split is True and teams == 1:
+            raise LayoutError(
+                f"stages={stages} on {world} ranks leaves none to split guidance over; guidance_split=True needs "
+                f"{2 * stages}."
+            )
+        return cls(1, teams, world, stages)
+
+    @property
+    def teams(self) -> int:
+        """Ranks, or sets of ranks, that work off slots side by side."""
+        return self.world // self.stages
+
+    @property
+    def turns(self) -> int:
+        """Slots of a round that a team works off, at most."""
+        return -(-self.slots // self.teams)
+
+    def place(self, slot: int) -> tuple[int, int]:
+        """The rank that has what a slot gives, and at which of its turns."""
+        turn, team = divmod(slot, self.teams)
+        return team * self.stages, turn
+
     @property
     def slots(self) -> int:
         """Evaluation parts of one full round."""
@@ -77,7 +128,7 @@ class Layout:
 
     def slots_of(self, rank: int) -> list[tuple[int, int]]:
         """The (evaluation of the round, group) pairs that `rank` works off."""
-        return [divmod(slot, self.groups) for slot in range(rank, self.slots, self.world)]
+        return [divmod(slot, self.groups) for slot in range(rank // self.stages, self.slots, self.teams)]
 
 
 @dataclass(eq=False)
@@ -152,28 +203,39 @@ class Mesh:
         waited, self.waiting_seconds = self.waiting_seconds, 0.0
         return waited
 
-    def _all_gather(self, everyone: Tensor, mine: Tensor, stamp: "Stamp") -> None:
-        began = perf_counter()
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Counts what happens within it as waiting for other ranks."""
         if self.device.type == "cuda":
             begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             begin.record()
-            dist.all_gather_into_tensor(everyone, mine, group=self.group)
+            yield
             end.record()
             self._events.append((begin, end))
             return
+        began = perf_counter()
+        yield
+        self.waiting_seconds += perf_counter() - began
+
+    def _all_gather(self, everyone: Tensor, mine: Tensor, stamp: "Stamp") -> None:
+        if self.device.type == "cuda":
+            with self.timed():
+                dist.all_gather_into_tensor(everyone, mine, group=self.group)
+            return
+        began = perf_counter()
         try:
-            work = dist.all_gather_into_tensor(everyone, mine, group=self.group, async_op=True)
-            assert work is not None
-            work.wait(timedelta(seconds=self.timeout_seconds))
+            with self.timed():
+                work = dist.all_gather_into_tensor(everyone, mine, group=self.group, async_op=True)
+                assert work is not None
+                work.wait(timedelta(seconds=self.timeout_seconds))
         except RuntimeError as error:
-            if not any(word in str(error).lower() for word in _CUT_OFF):
+            if not any(word in str(error).lower() for word in CUT_OFF):
                 raise
             raise RankTimeout(
                 f"Rank {self.rank} waited for the other {self.world - 1} ranks at {stamp} and was cut off after "
                 f"{perf_counter() - began:.0f} s ({error}). A rank died, or left the sampling loop on its own: "
                 f"look at the first traceback among the ranks."
             ) from error
-        self.waiting_seconds += perf_counter() - began
 
 
 @dataclass(eq=False)

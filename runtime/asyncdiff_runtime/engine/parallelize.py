@@ -12,7 +12,7 @@ from .denoisers import Denoisers
 from .errors import LayoutError
 from .executor import Evaluator, Executor, Plainly
 from .graph.lowerings import lowering_for
-from .graph.options import Capture
+from .graph.options import Capture, Lowering
 from .graph.preparation import prepared
 from .graph.programs import Programs
 from .hook import EngineHook, attach, detach
@@ -20,7 +20,9 @@ from .lowering import Compile, lowered
 from .mesh import Alone, Layout, Mesh, join
 from .report import Report
 from .session import Session
-from .strategy import Data, Exact, Lookahead, Strategy
+from .stages.links import Links
+from .stages.preparation import staged
+from .strategy import AsyncStages, Data, Exact, Lookahead, Strategy
 
 logger = logging.getLogger(__name__)
 
@@ -76,25 +78,32 @@ def parallelize(
     Args:
         pipe: a diffusers pipeline. Under torchrun with GPUs, one that is still on the CPU is moved to this
             rank's GPU.
-        strategy: `Exact()`, `Data()` or `Lookahead(...)`.
+        strategy: `Exact()`, `Data()`, `Lookahead(...)` or `AsyncStages(...)`.
         guidance_split: whether guidance branches and rows of the batch are split over the ranks that the
             strategy leaves; "auto" splits over all of them, True refuses generations with too few rows.
         denoiser: names of the modules called at each timestep; found if None.
         compile: "off", "auto" or "max-autotune": what `torch.compile` does to each module.
         capture: evaluate the denoiser by its graph, captured at its first call and lowered as named ("eager",
-            "inductor" or "max-autotune"); None evaluates it by its modules. `Capture(…)` says more.
+            "inductor" or "max-autotune"); None evaluates it by its modules. `Capture(…)` says more. Stages are parts
+            of the graph: for them, None is "eager" on a CPU and "inductor" on a GPU.
         timeout_seconds: how long a rank waits for another.
 
     Raises:
         LayoutError: the degrees do not fit the ranks, or two arguments exclude each other.
         PipelineRefused: the pipeline carries something that the engine cannot work beneath.
     """
-    how, found = _lowering(compile, capture), Denoisers.of(pipe, denoiser)
+    staging = Lowering.EAGER if isinstance(strategy, AsyncStages) and capture is None else capture
+    how, found = _lowering(compile, staging), Denoisers.of(pipe, denoiser)
     device = join(_device_type(pipe), timeout_seconds)
     if device.type == "cuda" and pipe.device.type == "cpu":
         pipe.to(device)
     mesh = Mesh(device if device.type == "cuda" else pipe.device, timeout_seconds)
-    executor = Executor(mesh, _layout(strategy, mesh.world, guidance_split), _evaluator(capture, mesh))
+    layout = _layout(strategy, mesh.world, guidance_split)
+    executor = (
+        _staging(strategy, capture, mesh, layout)
+        if isinstance(strategy, AsyncStages)
+        else Executor(mesh, layout, _evaluator(capture, mesh))
+    )
     return _hooked(found, Session(pipe, strategy, executor, must_split=guidance_split is True), how)
 
 
@@ -163,11 +172,35 @@ def _evaluator(capture: "Capture | str | None", mesh: Mesh) -> Evaluator:
     )
 
 
+def _staging(strategy: AsyncStages, capture: "Capture | str | None", mesh: Mesh, layout: Layout) -> Executor:
+    """Runs the denoiser's graph in stages; a denoiser without a graph is refused, for its modules have none."""
+    chosen = Capture.of(capture or (Lowering.EAGER if mesh.device.type == "cpu" else Lowering.INDUCTOR))
+    links = Links.of(mesh, strategy.stages) if layout.stages > 1 else None
+    here = 1 if links else strategy.stages
+    lowerings = lowering_for(mesh.device, chosen.lowering, chosen.cache, recordings=4 * (here + 1))
+    programs = Programs(
+        partial(
+            staged,
+            strategy=strategy,
+            lowerings=lowerings,
+            held_bytes=chosen.held_bytes,
+            device=mesh.device,
+            links=links,
+        ),
+        exact=lowerings.exact,
+        strict=True,
+        capacity=chosen.programs,
+    )
+    return Executor(mesh, layout, programs, links)
+
+
 def _layout(strategy: Strategy, world: int, split: "bool | Literal['auto']") -> Layout:
     if isinstance(strategy, Data):
         if split is not False or world == 1:
             return Layout.fit(degree=1, world=world, split="auto")
         raise LayoutError("Data() is a split of the batch's rows; guidance_split=False leaves nothing of it.")
+    if isinstance(strategy, AsyncStages):
+        return Layout.of_teams(stages=strategy.stages, world=world, split=split)
     degree = strategy.degree if isinstance(strategy, Lookahead) else 1
     return Layout.fit(degree=degree, world=world, split=split)
 

@@ -23,6 +23,8 @@ class Report:
         mismatch: for each evaluation the relative distance of its foretold input; None where it was exact.
         waiting_seconds: time this rank spent in gathers, transfer included.
         captures: graphs captured during it; none where those of earlier generations served.
+        stale: evaluations in which stages read what others gave at earlier ones.
+        sent_bytes: that this rank has sent the other stages of its team.
         notes: what was decided and why, in sentences.
     """
 
@@ -35,12 +37,24 @@ class Report:
     mismatch: tuple[float | None, ...]
     waiting_seconds: float
     captures: int = 0
+    stale: int = 0
+    sent_bytes: int = 0
     notes: tuple[str, ...] = ()
 
     @property
     def gain(self) -> float:
         """Evaluations for each round of the critical path: the speed-up if communication were free."""
         return self.evaluations / self.critical_path if self.critical_path else 1.0
+
+    @property
+    def waiting_per_evaluation(self) -> float:
+        """Seconds that this rank waited for others at an evaluation, on average."""
+        return self.waiting_seconds / max(1, self.evaluations)
+
+    @property
+    def bytes_per_evaluation(self) -> float:
+        """Bytes that this rank sent other stages at an evaluation, on average."""
+        return self.sent_bytes / max(1, self.evaluations)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -58,6 +72,8 @@ class Tally:
     rejected: int = 0
     waiting_seconds: float = 0.0
     captures: int = 0
+    sent_bytes: int = 0
+    stale: set[int] = field(default_factory=set)
     mismatch: dict[int, Mismatch] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -95,6 +111,8 @@ class Tally:
             mismatch=tuple(_number(self.mismatch[index]) for index in sorted(self.mismatch)),
             waiting_seconds=self.waiting_seconds,
             captures=self.captures,
+            stale=len(self.stale),
+            sent_bytes=self.sent_bytes,
             notes=tuple(self.notes),
         )
 

@@ -1,6 +1,7 @@
 """One parallelised pipeline: answers its denoiser calls by rounds over the mesh."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +12,8 @@ from .executor import Executor
 from .generation import Branch, Generation, Prepared
 from .mesh import Stamp, checksum
 from .report import Report, Tally
-from .request import Companion, Request
-from .strategy import Data, Lookahead, Strategy
+from .request import Companion, Request, Visit
+from .strategy import AsyncStages, Data, Lookahead, Strategy
 from .timesteps import Timesteps
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Session:
         """Figures of the latest generation, also while it runs; None before the first."""
         if self._latest is None:
             return None
-        self._latest.waiting_seconds += self.executor.mesh.waited_seconds()
+        self._take_figures(self._latest)
         return self._latest.report()
 
     def defer(self, name: str, call: Call) -> Any:
@@ -110,6 +111,8 @@ class Session:
             self._remark_on_idle_groups(generation, grid[0])
             generation.tally.rounds += 1
             generation.tally.foretold += ahead - 1
+        if isinstance(self.strategy, AsyncStages):
+            _mark_visits(generation, self.strategy, (branch, *followers), grid[0])
         outputs = self.executor.run(self._stamp(generation, request), grid)
         for index, (requests, answers) in enumerate(zip(grid, outputs, strict=True), start=position):
             for member, asked, answer in zip((branch, *followers), requests, answers, strict=True):
@@ -146,7 +149,7 @@ class Session:
 
     def _begin(self, scheduler: Any) -> Generation:
         if self._latest is not None:
-            self._latest.waiting_seconds += self.executor.mesh.waited_seconds()
+            self._take_figures(self._latest)
         self._count += 1
         looks_ahead = isinstance(self.strategy, Lookahead) and self.strategy.degree > 1
         table = evaluations(scheduler) if looks_ahead else None
@@ -160,6 +163,12 @@ class Session:
                 f"or Exact()."
             )
         return self._generation
+
+    def _take_figures(self, tally: Tally) -> None:
+        """Adds what was counted elsewhere since the last time."""
+        tally.waiting_seconds += self.executor.mesh.waited_seconds()
+        if self.executor.links is not None:
+            tally.sent_bytes += self.executor.links.sent_bytes()
 
     def _remark_on_idle_groups(self, generation: Generation, requests: list[Request]) -> None:
         """Says once that there is less to split than there are groups."""
@@ -193,3 +202,17 @@ class Session:
     @property
     def _data_deviation(self) -> float:
         return self.strategy.data_deviation if isinstance(self.strategy, Lookahead) else 1.0
+
+
+def _mark_visits(
+    generation: Generation, strategy: AsyncStages, branches: Sequence[Branch], requests: Sequence[Request]
+) -> None:
+    """Tells each branch's request which question of the generation it is."""
+    evaluation = generation.position - generation.first
+    evaluations = max(generation.timesteps.end - generation.first, evaluation + 1)
+    exact = strategy.exact(evaluation, evaluations)
+    if not exact:
+        generation.tally.stale.add(evaluation)
+    order = {id(branch): at for at, branch in enumerate(generation.branches.values())}
+    for branch, request in zip(branches, requests, strict=True):
+        request.visit = Visit(generation.tally.generation, order[id(branch)], evaluation, evaluations, exact)

@@ -1,6 +1,7 @@
 """What a user may ask for: the strategies, as plain data."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from .errors import LayoutError
 
@@ -64,4 +65,63 @@ class Lookahead:
                 raise LayoutError(message)
 
 
-Strategy = Exact | Data | Lookahead
+@dataclass(frozen=True, kw_only=True)
+class AsyncStages:
+    """The denoiser's graph cut into stages that work at the same time, each on what the others gave an evaluation ago.
+
+    Source: Z. Chen et al.: AsyncDiff, NeurIPS 2024.
+    """
+
+    stages: int
+    """Ranks that share an evaluation. One with a stride refreshes its deep part at every `stride`-th evaluation."""
+
+    stride: int = 1
+    """Evaluations from one refresh of every stage but the shell, which makes the prediction, to the next."""
+
+    warmup: int = 1
+    """Evaluations at the start that are exact, at least 1."""
+
+    exact_tail: int = 0
+    """Evaluations at the end that are exact."""
+
+    cut: "tuple[str, ...] | Literal['auto']" = "auto"
+    """Paths of the modules at which stages begin, as `up_blocks.1`, in the order in which they run; "auto" chooses the
+    places at which the slowest stage is quickest."""
+
+    time_shift: bool = False
+    """Gives the denoiser the timestep of the evaluation before, which suits what it reads of it."""
+
+    def __post_init__(self) -> None:
+        named = 0 if self.cut == "auto" else len(self.cut)
+        wanted = 2 if self.stages == 1 else self.stages
+        rules = (
+            (self.stages >= 1, f"stages is {self.stages}; it counts ranks and is at least 1."),
+            (self.stride >= 1, f"stride is {self.stride}; it counts evaluations and is at least 1."),
+            (
+                self.warmup >= 1,
+                f"warmup is {self.warmup}; the first evaluation is always exact, so at least 1.",
+            ),
+            (
+                self.exact_tail >= 0,
+                f"exact_tail is {self.exact_tail}; it counts evaluations and is at least 0.",
+            ),
+            (
+                self.cut == "auto" or named == wanted,
+                f"cut names {named} modules; stages={self.stages} begin at {wanted}.",
+            ),
+            (
+                self.cut != "auto" or self.stages > 1 or self.stride == 1,
+                "stages=1 with a stride keeps a deep part of the denoiser: name where it begins and ends with cut=.",
+            ),
+        )
+        for holds, message in rules:
+            if not holds:
+                raise LayoutError(message)
+
+    def exact(self, evaluation: int, evaluations: int) -> bool:
+        """Whether an evaluation, counted from 0, reads nothing old."""
+        alone = self.stages == 1 and self.stride == 1
+        return alone or evaluation < self.warmup or evaluation >= evaluations - self.exact_tail
+
+
+Strategy = Exact | Data | Lookahead | AsyncStages

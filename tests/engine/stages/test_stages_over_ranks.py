@@ -1,0 +1,80 @@
+"""Ranks compute, bit for bit, what one process computes that runs all stages in turn; and stop together."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from asyncdiff_runtime.engine import AsyncStages, parallelize
+from support import generations
+from support.generations import Plan
+from support.ranks import Ranks
+from support.toy import layered
+
+Group = Callable[[int], Ranks]
+
+TWO = AsyncStages(stages=2, cut=("second", "third"))
+CALLS = ({"seed": 0, "steps": 5}, {"seed": 1, "steps": 4, "prompt": ["two boats at dawn, oil on canvas"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "world", "strategy"),
+    [
+        ("sd15", 2, AsyncStages(stages=2, stride=2, warmup=2)),
+        ("flux-true-cfg", 2, AsyncStages(stages=2, time_shift=True)),
+        ("controlnet", 2, AsyncStages(stages=2, exact_tail=1)),
+        ("wan", 3, AsyncStages(stages=3)),
+        ("sd15", 4, AsyncStages(stages=2)),
+    ],
+    ids=["unet", "transformer with branches", "with a companion", "three stages", "two teams"],
+)
+def test_ranks_give_what_one_process_gives(
+    ranks: Group, name: str, world: int, strategy: AsyncStages
+) -> None:
+    together = (("guidance_split", True),) if world > strategy.stages else ()
+    (alone,) = generations.of_tiny(0, 1, name, [Plan(strategy, CALLS, together)])
+    for (answers,) in ranks(world).run(generations.of_tiny, name, [Plan(strategy, CALLS)]):
+        for answer, expected in zip(answers, alone, strict=True):
+            assert not answer.refusal
+            assert np.array_equal(answer.output, expected.output)
+
+
+@pytest.mark.parametrize("culprit", [0, 1])
+def test_a_stage_that_fails_stops_all_and_the_next_generation_is_good(ranks: Group, culprit: int) -> None:
+    pipe = layered()
+    with parallelize(pipe, TWO):
+        expected = pipe(steps=9, seed=2).numpy()
+    # The first rank's is the tail of an evaluation that reads what is old, the second one's is of an exact one.
+    cell = 4 if culprit == 0 else 1
+    for rank, (caught, after) in enumerate(ranks(2).run(generations.failing_stage, Plan(TWO), culprit, cell)):
+        if rank == culprit:
+            assert caught == "MemoryError: the device is full"
+        else:
+            assert f"RankFailed: Rank {culprit} failed at evaluation" in caught
+        assert np.array_equal(after, expected)
+
+
+def test_a_rank_that_leaves_is_named_with_what_was_waited_for() -> None:
+    group = Ranks(2)
+    try:
+        exact = AsyncStages(stages=2, warmup=9, cut=("second", "third"))
+        left, gone = group.run(generations.leaving, Plan(exact), 1, 2)
+    finally:
+        group.stop()
+    assert gone.startswith("KeyboardInterrupt")
+    assert left.startswith("RankTimeout: Rank 0 was cut off after")
+    assert "which segment 1 makes at evaluation 3 on rank 1" in left
+
+
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        (AsyncStages(stages=2, cut=("first", "third")), "Rank 1 has another cut than rank 0"),
+        (AsyncStages(stages=2, warmup=3, cut=("second", "third")), "Rank 1 has another schedule than rank 0"),
+    ],
+    ids=["cut", "schedule"],
+)
+def test_ranks_that_would_do_something_else_are_told_apart(
+    ranks: Group, other: AsyncStages, sentence: str
+) -> None:
+    for refusal in ranks(2).run(generations.each_its_own, [Plan(TWO), Plan(other)]):
+        assert refusal.startswith(f"RanksDiverged: {sentence}")
