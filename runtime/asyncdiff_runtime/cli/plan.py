@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,13 +13,16 @@ import typer
 from asyncdiff_api import validation
 from asyncdiff_api.formats.errors import InvalidJobError
 from asyncdiff_api.job import AsyncDiffJob
-from asyncdiff_api.parallelism import BatchSize, Device, Strategy
+from asyncdiff_api.parallelism import AsyncStages, BatchSize, Device, Strategy
 
 from asyncdiff_runtime.cli.changes import changed
+from asyncdiff_runtime.cli.option_groups import with_group
 from asyncdiff_runtime.cli.output import print_json, waiting
+from asyncdiff_runtime.cli.plan_stages import StageOptions, write_page
 from asyncdiff_runtime.cli.run import read_job
 
 if TYPE_CHECKING:
+    from asyncdiff_runtime.batch.assignment import Places
     from asyncdiff_runtime.engine.graph.machines import Machine
 
 GPUS: Final = ("H200", "H100 SXM", "A100 80GB", "L40S", "RTX 4090")
@@ -31,6 +35,42 @@ _SIZE: Final = re.compile(r"(\d+)[x×](\d+)")
 _HUB: Final = re.compile(r"[\w.-]+/[\w.-]+")
 
 
+@dataclass(frozen=True)
+class Shorthands:
+    """Options that stand for fields of a job."""
+
+    gpus: Annotated[
+        int | None, typer.Option("--gpus", min=1, help="GPUs of a pod, in place of the job's.")
+    ] = None
+    dtype: Annotated[str, typer.Option("--dtype", metavar="TYPE", help="bfloat16, float16 or float32.")] = ""
+    size: Annotated[
+        str, typer.Option("--size", metavar="WxH", help="Pixels, such as 1024x1024. Default: the pipeline's.")
+    ] = ""
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Items that are denoised together.")] = (
+        None
+    )
+
+    def changes(self) -> list[str]:
+        """Gives them as changes of a job."""
+        found = _SIZE.fullmatch(self.size)
+        if self.size and found is None:
+            raise typer.BadParameter(f"--size {self.size}: write it as 1024x1024, width before height.")
+        values = {
+            "spec.parallelism.gpusPerPod": self.gpus,
+            "spec.parallelism.batchSize": self.batch,
+            "spec.model.dtype": self.dtype or None,
+            "spec.generate.width": found and found[1],
+            "spec.generate.height": found and found[2],
+        }
+        return [f"{path}={value}" for path, value in values.items() if value is not None]
+
+
+NO_SHORTHANDS: Final = Shorthands()
+NO_STAGES: Final = StageOptions()
+
+
+@with_group("shorthands", Shorthands)
+@with_group("stages", StageOptions)
 def plan_job(
     target: Annotated[
         str,
@@ -43,21 +83,13 @@ def plan_job(
         list[str] | None,
         typer.Option("--gpu", metavar="NAME", help=f"A GPU; repeatable. Default: {', '.join(GPUS)}."),
     ] = None,
-    gpus: Annotated[
-        int | None, typer.Option("--gpus", min=1, help="GPUs of a pod, in place of the job's.")
-    ] = None,
-    dtype: Annotated[str, typer.Option("--dtype", metavar="TYPE", help="bfloat16, float16 or float32.")] = "",
-    size: Annotated[
-        str, typer.Option("--size", metavar="WxH", help="Pixels, such as 1024x1024. Default: the pipeline's.")
-    ] = "",
-    batch: Annotated[
-        int | None, typer.Option("--batch", min=1, help="Items that are denoised together.")
-    ] = None,
+    shorthands: Shorthands = NO_SHORTHANDS,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change a field, such as spec.generate.steps=20."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    stages: StageOptions = NO_STAGES,
 ) -> None:
     """Predict what a job costs: arithmetic, memory and seconds, on GPUs that need not be here.
 
@@ -75,13 +107,16 @@ def plan_job(
         machines = [machine(name) for name in gpu or GPUS]
     except KeyError as error:
         raise typer.BadParameter(f"{error.args[0]}.") from error
-    wanted = [*_changes(gpus, dtype, size, batch), *(changes or ())]
-    job, folder = _job_of(target, wanted)
+    wanted = [*shorthands.changes(), *(changes or ())]
+    job, folder = job_of(target, wanted)
     if job.spec.model.volume is not None and folder is None:
         raise InvalidJobError(
             f"the model lies in the volume {job.spec.model.volume.claim_name}, which is not mounted here; plan its "
             "folder: asyncdiff plan DIR, with --set for what the job asks"
         )
+    if (wanted_stages := stages.wanted(job)) is not None:
+        _plan_stages(job, folder, machines, wanted_stages, html=stages.html, json=json)
+        return
     with waiting("Building the pipeline without weights"):
         planned = _plan(job, folder, machines)
     if json:
@@ -90,16 +125,44 @@ def plan_job(
         print_tables(*planned)
 
 
+def _plan_stages(
+    job: AsyncDiffJob,
+    folder: Path | None,
+    machines: list[Machine],
+    wanted: AsyncStages,
+    *,
+    html: Path | None,
+    json: bool,
+) -> None:
+    from asyncdiff_runtime.batch.planning.stages import denoiser_of, stage_plan
+    from asyncdiff_runtime.cli.plan_stages import as_json, page, print_stages
+
+    with waiting("Building the pipeline without weights"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        denoiser = denoiser_of(job, _places(folder), batch=_batch(job))
+        plans = [stage_plan(denoiser, machine, wanted) for machine in machines]
+    if json:
+        print_json(as_json(plans))
+    else:
+        print_stages(plans)
+    if html is not None:
+        write_page(html, page(plans))
+
+
+def _places(folder: Path | None) -> Places:
+    from asyncdiff_runtime.batch.assignment import Places
+
+    return Places(volumes={} if folder is None else {_CLAIM: folder.absolute()})
+
+
 def _plan(job: AsyncDiffJob, folder: Path | None, machines: list[Machine]) -> tuple[Any, list[Any]]:
     """Gives the job's figures, and what each machine makes of them."""
-    from asyncdiff_runtime.batch.assignment import Places
     from asyncdiff_runtime.batch.planning import figures_of, forecasts, ways_of
 
-    places = Places(volumes={} if folder is None else {_CLAIM: folder.absolute()})
     ways = ways_of(job)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, about values that are none
-        figures = figures_of(job, places, batch=_batch(job), depth=_DEPTH)
+        figures = figures_of(job, _places(folder), batch=_batch(job), depth=_DEPTH)
     return figures, list(forecasts(figures, machines, ways))
 
 
@@ -114,22 +177,7 @@ def _batch(job: AsyncDiffJob) -> int:
     return AUTO_BATCH_ON_GPU if alone and parallelism.device is Device.CUDA else 1
 
 
-def _changes(gpus: int | None, dtype: str, size: str, batch: int | None) -> list[str]:
-    """Gives the options that stand for fields of a job, as changes of it."""
-    found = _SIZE.fullmatch(size)
-    if size and found is None:
-        raise typer.BadParameter(f"--size {size}: write it as 1024x1024, width before height.")
-    values = {
-        "spec.parallelism.gpusPerPod": gpus,
-        "spec.parallelism.batchSize": batch,
-        "spec.model.dtype": dtype or None,
-        "spec.generate.width": found and found[1],
-        "spec.generate.height": found and found[2],
-    }
-    return [f"{path}={value}" for path, value in values.items() if value is not None]
-
-
-def _job_of(target: str, changes: list[str]) -> tuple[AsyncDiffJob, Path | None]:
+def job_of(target: str, changes: list[str]) -> tuple[AsyncDiffJob, Path | None]:
     """Gives the job that a target means, and the folder that its model lies in where that is the target.
 
     Raises:

@@ -7,6 +7,7 @@
 | `following` | a pipeline's own call, followed from prompt to pixels |
 | `figures` | what that costs and takes, on any GPU |
 | `forecast` | seconds and pictures an hour, by GPU and strategy |
+| `stages` | a denoiser in stages: its cut, what goes between, seconds |
 """
 
 from asyncdiff_runtime.batch.planning.figures import Figures, figures_of
