@@ -90,7 +90,7 @@ def test_every_picture_carries_the_request_that_makes_it_again(models: Path, tmp
             "StableDiffusionXLPipeline has no num_frames",
         ),
         (["spec.generate.scheduler={class: EulerScheduler}"], 64, "no scheduler of diffusers"),
-        (["spec.parallelism.strategy=Patches"], 64, "choose Auto, Data or Lookahead"),
+        (["spec.parallelism.strategy=Patches"], 64, "choose Auto, Data, Lookahead or AsyncStages"),
         (["spec.model.volume.path=nothing"], 66, "there is no folder"),
         (["spec.model={bundled: nothing}"], 66, "there are shapes-sd3, shapes-unet"),
         (["spec.generate.stepz=3"], 64, "did you mean steps?"),

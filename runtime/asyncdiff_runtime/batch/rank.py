@@ -27,7 +27,7 @@ from asyncdiff_api.formats.items import Resolver, Shared
 from asyncdiff_api.formats.manifest import ItemCounts
 from asyncdiff_api.formats.progress import Download
 from asyncdiff_api.job import AsyncDiffJob
-from asyncdiff_api.parallelism import BatchSize, Device, Lookahead
+from asyncdiff_api.parallelism import BatchSize, Device
 from asyncdiff_api.validation import load
 
 from asyncdiff_runtime.batch.ahead import one_ahead
@@ -218,19 +218,11 @@ class Rank:
         self._say(items=counts, recorded=counts)
 
     def _parallelized(self, pipe: Any) -> Any:
-        from asyncdiff_runtime.engine import Lookahead as EngineLookahead
+        from asyncdiff_runtime.batch.strategies import arguments_of_engine
         from asyncdiff_runtime.engine import parallelize
 
-        chosen = self._job.spec.parallelism.lookahead or Lookahead()
-        strategy = EngineLookahead(
-            degree=chosen.degree,
-            tolerance=chosen.tolerance,
-            warmup=chosen.warmup_steps,
-            exact_tail=chosen.exact_tail_steps,
-        )
-        patience = Patience.of_environment()
-        how = self._evaluation.arguments(compiled_folder())
-        return parallelize(pipe, strategy, **how, timeout_seconds=patience.of_group)
+        asked = arguments_of_engine(self._job.spec.parallelism, compiled_folder())
+        return parallelize(pipe, **asked, timeout_seconds=Patience.of_environment().of_group)
 
     @property
     def _evaluation(self) -> Evaluation:

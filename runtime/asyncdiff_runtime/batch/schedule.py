@@ -6,7 +6,16 @@ from typing import Final
 
 from asyncdiff_api.formats.errors import InvalidJobError
 from asyncdiff_api.formats.identity import JsonMap
-from asyncdiff_api.parallelism import Lookahead, Parallelism, Strategy
+from asyncdiff_api.parallelism import (
+    AsyncStages,
+    GuidanceSplit,
+    Lookahead,
+    OnCaptureFailure,
+    Parallelism,
+    Prediction,
+    StageWeights,
+    Strategy,
+)
 
 DATA: Final[JsonMap] = {"strategy": "Data"}
 
@@ -23,7 +32,44 @@ def schedule_of(parallelism: Parallelism) -> JsonMap:
         case Strategy.LOOKAHEAD:
             chosen = parallelism.lookahead or Lookahead()
             return {"strategy": "Lookahead", **chosen.model_dump(mode="json", by_alias=True)}
+        case Strategy.ASYNC_STAGES:
+            return {"strategy": "AsyncStages", **_stages(parallelism).model_dump(mode="json", by_alias=True)}
     raise InvalidJobError(
         f"spec.parallelism.strategy is {parallelism.strategy}, which this version does not run; choose Auto, "
-        "Data or Lookahead"
+        "Data, Lookahead or AsyncStages"
     )
+
+
+def stages_of(parallelism: Parallelism) -> int:
+    """Gives the number of stages: the job's, or one for each rank that guidance leaves."""
+    chosen = parallelism.async_stages
+    if chosen is not None and chosen.stages is not None:
+        return chosen.stages
+    groups = 2 if parallelism.guidance_split is GuidanceSplit.ALWAYS else 1
+    return max(1, parallelism.gpus_per_pod // groups)
+
+
+def _stages(parallelism: Parallelism) -> AsyncStages:
+    """Gives the stages with their number filled in.
+
+    Raises:
+        InvalidJobError: They ask for what this version does not do.
+    """
+    chosen = parallelism.async_stages or AsyncStages()
+    later = {
+        "asyncStages.prediction": chosen.prediction is not Prediction.HOLD and chosen.prediction,
+        "asyncStages.weights": chosen.weights is not StageWeights.REPLICATED and chosen.weights,
+        "onCaptureFailure": parallelism.on_capture_failure is not OnCaptureFailure.FAIL
+        and parallelism.on_capture_failure,
+    }
+    for name, value in later.items():
+        if value:
+            raise InvalidJobError(
+                f"spec.parallelism.{name} is {value}, which this version does not do with AsyncStages; remove it"
+            )
+    if stages_of(parallelism) == 1 and chosen.stride > 1 and not chosen.cut:
+        raise InvalidJobError(
+            "spec.parallelism.asyncStages.stride keeps a deep part of the denoiser where there is 1 stage: name in cut "
+            "the module that it begins with and the one behind it"
+        )
+    return chosen.model_copy(update={"stages": stages_of(parallelism)})
