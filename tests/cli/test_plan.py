@@ -56,6 +56,15 @@ def test_predictions_hold_what_was_measured(sdxl: Any, strategy: str, measured: 
     assert span["low"] < seconds < span["high"]
 
 
+def test_what_leaves_the_loop_is_told_with_its_price_and_gain(sdxl: Any) -> None:
+    classes, hoisting = sdxl["evaluation"]["byDependence"], sdxl["hoisting"]
+    assert (classes["generation"]["operations"], classes["evaluation"]["operations"]) == (437, 86)
+    assert hoisting["heldBytes"]["generation"] / 1e6 == pytest.approx(51.3, abs=0.1)
+    assert hoisting["leftFlops"] / 1e12 == pytest.approx(13.42, abs=0.01)
+    assert hoisting["leftKernels"] < hoisting["kernels"]
+    assert all(1.01 < hoisting["gain"][gpu] < 1.1 for gpu in ("H200", "L4"))
+
+
 def test_a_slower_machine_takes_longer_and_the_critical_path_is_the_schedules(sdxl: Any) -> None:
     for strategy in ("Data", "Exact", "Lookahead"):
         quick, slow = (forecast(sdxl, gpu, strategy) for gpu in ("H200", "L4"))
@@ -87,9 +96,35 @@ def test_a_job_is_planned_as_it_asks(tmp_path: Path) -> None:
     chosen = [one for one in plan["forecasts"] if one["chosen"]]
     assert [(one["strategy"], one["criticalPath"]) for one in chosen] == [("Lookahead 3", 1 + 13)]
 
-    text = run("plan", str(file), "--gpu", "T4", columns=100).output
-    assert "▸ Lookahead 3" in text
-    assert max(map(len, text.splitlines())) <= 100
+    captured = json.loads(
+        run("plan", str(file), "--json", "--set", "spec.parallelism.compile=Captured").output
+    )
+    for one in captured["forecasts"]:
+        assert one["captured"]
+        assert (
+            one["loopSeconds"]["expected"] < forecast(plan, "T4", one["strategy"])["loopSeconds"]["expected"]
+        )
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_tables_fit_a_narrow_window_with_all_their_words(columns: int) -> None:
+    arguments = ["--gpus", "4", "--gpu", "H100 PCIe", "--gpu", "L4", "--batch", "2"]
+    done = run(
+        "plan", "shapes-unet", *arguments, "--set", "spec.parallelism.strategy=Lookahead", columns=columns
+    )
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "…" not in done.output
+    heads = [
+        "depends on operations GFLOP share MB moved MB to keep",
+        "module GFLOP share MB moved",
+        "what GB parameters",
+        "strategy kernels loop in all range items/h",
+    ]
+    assert set(heads) <= {" ".join(line.split()) for line in lines}
+    assert any(line.startswith(" ▸ Lookahead 2 × guidance 2") for line in lines)
+    assert "L4, 24 GB" in done.output
 
 
 @pytest.fixture
@@ -120,6 +155,42 @@ def test_a_repository_that_is_not_whole_is_refused(folder: Path, spoil: Any, say
     done = run("plan", str(folder))
     assert done.exit_code == 66
     assert says in done.output
+
+
+def adapters(*kinds: str) -> list[str]:
+    """Options that put adapters on, whose folders lie in the model's own."""
+    named = [{"kind": kind, "volume": {"claimName": "model", "path": kind}} for kind in kinds]
+    read = {"ControlNet": "control", "IPAdapter": "reference"}
+    inputs = {read[kind]: "s3://pictures/one.png" for kind in kinds if kind in read}
+    changes = {"spec.model.adapters": named, "spec.generate.inputs": inputs}
+    return [word for path, value in changes.items() for word in ("--set", f"{path}={json.dumps(value)}")]
+
+
+def test_a_controlnet_is_counted_and_other_adapters_are_named_as_left_out(folder: Path) -> None:
+    (folder / "ControlNet").mkdir()
+    settings = {"_class_name": "ControlNetModel", "cross_attention_dim": 768}
+    (folder / "ControlNet" / "config.json").write_text(json.dumps(settings))
+    command = ["plan", str(folder), "--json", "--gpu", "H200", "--dtype", "float16"]
+
+    plain = json.loads(run(*command).output)
+    done = run(*command, *adapters("ControlNet", "LoRA", "IPAdapter"))
+
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.output)
+    assert plan["pipeline"] == "StableDiffusionControlNetPipeline"
+    assert plan["weights"]["controlnet"]["parameters"] / 1e6 == pytest.approx(361.3, abs=0.1)
+    assert 1.3 < plan["evaluation"]["flops"] / plain["evaluation"]["flops"] < 1.6
+    remarks = " ".join(plan["remarks"])
+    assert "LoRA adapters are left out" in remarks
+    assert "IP adapters are left out" in remarks
+
+
+def test_an_adapter_of_another_kind_is_refused(folder: Path) -> None:
+    (folder / "ControlNet").mkdir()
+    (folder / "ControlNet" / "config.json").write_text('{"_class_name": "T2IAdapter"}')
+    done = run("plan", str(folder), *adapters("ControlNet"))
+    assert done.exit_code == 66
+    assert "is a T2IAdapter, and the job names it as ControlNet" in " ".join(done.output.split())
 
 
 @pytest.mark.parametrize(

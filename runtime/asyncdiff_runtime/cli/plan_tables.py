@@ -25,11 +25,11 @@ _LEAST_SHARE: Final = 0.002
 """Of an evaluation's arithmetic or traffic; modules below it are one row together."""
 _MOST_MODULES: Final = 24
 """Rows of the table of modules."""
-_MADE: Final = {
-    "WEIGHTS": ("weights alone", "once"),
-    "GENERATION": ("prompt and size", "once a picture"),
-    "EVALUATION": ("timestep", "each evaluation, known beforehand"),
-    "LATENT": ("latent", "each evaluation"),
+_WORDS: Final = {
+    "WEIGHTS": "weights alone",
+    "GENERATION": "prompt and size",
+    "EVALUATION": "timestep",
+    "LATENT": "latent",
 }
 
 
@@ -57,8 +57,15 @@ def print_tables(figures: Figures, forecasts: Sequence[Forecast]) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    """A table whose first column is words and whose others are numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    """A table whose first column is words and whose others are numbers; all of ours fit 80 columns."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index else "left", no_wrap=True)
     return table
@@ -67,13 +74,19 @@ def _table(title: str, *columns: str) -> Table:
 def _classes(figures: Figures) -> Table:
     whole = _sum(figures.by_dependence.values())
     units = _Units.of(whole)
-    table = _table("One evaluation, by what it depends on", "depends on", *units.columns)
-    table.add_column("made")
+    table = _table(
+        "One evaluation, by what it depends on", "depends on", "operations", *units.columns, "MB to keep"
+    )
     for dependence, cost in figures.by_dependence.items():
-        words, made = _MADE[dependence.name]
-        table.add_row(words, *units.amounts(cost), made)
+        kept = figures.held_bytes.get(dependence)
+        count, held = (
+            f"{figures.operations[dependence]:,}",
+            _three(kept / _MEGA) if kept is not None else "",
+        )
+        table.add_row(_WORDS[dependence.name], count, *units.amounts(cost), held)
     table.add_section()
-    table.add_row("all", *units.amounts(whole), "")
+    whole_kept = _three(sum(figures.held_bytes.values()) / _MEGA)
+    table.add_row("all", f"{sum(figures.operations.values()):,}", *units.amounts(whole), whole_kept)
     return table
 
 
@@ -158,20 +171,17 @@ def _memory(figures: Figures, forecasts: Sequence[Forecast]) -> Table:
 
 
 def _times(forecasts: Sequence[Forecast]) -> Table:
-    title = f"Predicted, {counted(forecasts[0].way.ranks, 'GPU')} a pod"
-    table = _table(title, "GPU", "strategy", "kernels", "loop", "in all", "range", "items/h")
-    table.columns[1].justify = table.columns[2].justify = "left"
+    title = f"Predicted seconds, {counted(forecasts[0].way.ranks, 'GPU')} a pod"
+    table = _table(title, "strategy", "kernels", "loop", "in all", "range", "items/h")
+    table.columns[1].justify = "left"
     before = ""
     for one in forecasts:
         name = one.machine.name
-        if before and name != before:
+        if name != before:
             table.add_section()
-        cells = [
-            "" if name == before else name,
-            f"{'▸' if one.way.chosen else ' '} {one.way.name}{f', {one.idle} idle' if one.idle else ''}",
-            "compiled" if one.way.compiled else "eager",
-            *_seconds(one),
-        ]
+            table.add_row(Text(f"{name}, {one.machine.memory_bytes / _GIGA:.0f} GB", style="bold"))
+        mark, idle = "▸" if one.way.chosen else " ", f", {one.idle} idle" if one.idle else ""
+        cells = [f"{mark} {one.way.name}{idle}", one.way.kernels, *_seconds(one)]
         table.add_row(*cells, style="bold" if one.way.chosen else None)
         before = name
     return table
@@ -179,18 +189,12 @@ def _times(forecasts: Sequence[Forecast]) -> Table:
 
 def _seconds(one: Forecast) -> list[str]:
     if not one.fits:
-        needed = one.weights_bytes + one.working_bytes
-        return [
-            "",
-            "does not fit:",
-            f"{_three(needed / _GIGA)} of {one.machine.memory_bytes / _GIGA:.0f} GB",
-            "",
-        ]
+        return ["", "", f"needs {_three((one.weights_bytes + one.working_bytes) / _GIGA)} GB", ""]
     span = one.seconds
     return [
-        f"{_three(one.loop.expected)} s",
-        f"{_three(span.expected)} s",
-        f"{_three(span.low)} – {_three(span.high)} s",
+        _three(one.loop.expected),
+        _three(span.expected),
+        f"{_three(span.low)} – {_three(span.high)}",
         f"{one.items_per_hour:,.0f}",
     ]
 
@@ -200,6 +204,11 @@ def _remarks(figures: Figures, forecasts: Sequence[Forecast]) -> Iterable[str]:
     yield (
         f"Seconds are for {batch}, from prompt to pixels. They rest on measurements on an H200 alone; the range says "
         "how far off they may be."
+    )
+    gains = {one.machine.name: one.gain for one in forecasts}
+    yield (
+        "With compile: Captured, what depends on weights, prompt and size leaves the loop: an evaluation is "
+        f"{' and '.join(_gains(gains))} as fast as by compiled modules."
     )
     if any("Lookahead" in one.way.name for one in forecasts):
         if figures.foreseeable:
@@ -213,6 +222,12 @@ def _remarks(figures: Figures, forecasts: Sequence[Forecast]) -> Iterable[str]:
     yield from figures.remarks
 
 
+def _gains(gains: Mapping[str, float]) -> Iterable[str]:
+    """The smallest and the largest, with where."""
+    ends = (min(gains, key=gains.__getitem__), max(gains, key=gains.__getitem__))
+    return (f"{gains[name]:.3f} × ({name})" for name in dict.fromkeys(ends))
+
+
 def as_json(figures: Figures, forecasts: Sequence[Forecast]) -> JsonValue:
     """Gives a plan as JSON."""
     return {
@@ -224,10 +239,18 @@ def as_json(figures: Figures, forecasts: Sequence[Forecast]) -> JsonValue:
         "evaluation": {
             **_cost(_sum(figures.by_dependence.values())),
             "byDependence": {
-                dependence.name.lower(): _cost(cost) for dependence, cost in figures.by_dependence.items()
+                dependence.name.lower(): {"operations": figures.operations[dependence], **_cost(cost)}
+                for dependence, cost in figures.by_dependence.items()
             },
             "byModule": {name: _cost(cost) for name, cost in figures.by_module.items()},
             "peakBytes": max(branch.peak_bytes for branch in figures.branches),
+        },
+        "hoisting": {
+            "heldBytes": {kind.name.lower(): size for kind, size in figures.held_bytes.items()},
+            "leftFlops": _sum(cost for branch in figures.branches for cost in branch.left).flops,
+            "leftKernels": sum(len(branch.left) for branch in figures.branches),
+            "kernels": sum(len(branch.kernels) for branch in figures.branches),
+            "gain": {one.machine.name: round(one.gain, 4) for one in forecasts},
         },
         "encoding": {**_cost(_sum(figures.before.operations)), "peakBytes": figures.before.peak_bytes},
         "decoding": {**_cost(_sum(figures.after.operations)), "peakBytes": figures.after.peak_bytes},
@@ -246,7 +269,8 @@ def _forecast(one: Forecast) -> JsonValue:
         "gpus": one.way.ranks,
         "strategy": one.way.name,
         "chosen": one.way.chosen,
-        "compiled": one.way.compiled,
+        "compiled": one.way.evaluation.compiles,
+        "captured": one.way.captured,
         "criticalPath": one.evaluations,
         "idleGpus": one.idle,
         "encodingSeconds": _span(one.before),

@@ -7,7 +7,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -179,8 +179,14 @@ def put_on(pipe: Any, adapters: Sequence[PlannedAdapter], *, fuse: bool) -> None
         _put_on_image_prompts(pipe, images)
 
 
-def _plan_component(adapter: Adapter, source: Source, allow_pickle: bool) -> PlannedAdapter:
-    folder, name = _split(adapter.file) if weights_of(adapter.file) else (adapter.file.rstrip("/"), "")
+def configured(adapter: Adapter, source: Source) -> PlannedAdapter:
+    """Finds the configuration of an adapter with a network of its own; its weights need not be there.
+
+    Raises:
+        ModelUnavailableError: There is none, or it is of another kind.
+        OutageError: As `Source`.
+    """
+    folder, _ = _place(adapter)
     class_name = class_in_config(source, folder)
     fits = {
         AdapterKind.CONTROL_NET: "ControlNet" in class_name,
@@ -193,6 +199,16 @@ def _plan_component(adapter: Adapter, source: Source, allow_pickle: bool) -> Pla
             "or its source"
         )
     diffusers_class(class_name, "ModelMixin", f"{CONFIG} of {source.name}")
+    file = f"{folder}/{CONFIG}" if folder else CONFIG
+    config = json.loads(source.read(file))
+    channels = int(config.get("in_channels", 3)) if adapter.kind is AdapterKind.T2I_ADAPTER else 3
+    return PlannedAdapter(
+        adapter, source, frozenset({file}), folder, class_name=class_name, channels=channels
+    )
+
+
+def _plan_component(adapter: Adapter, source: Source, allow_pickle: bool) -> PlannedAdapter:
+    (folder, name), found = _place(adapter), configured(adapter, source)
     prefix = f"{folder}/" if folder else ""
     mine = {
         file for file in source.files() if file.startswith(prefix) and "/" not in file.removeprefix(prefix)
@@ -204,9 +220,12 @@ def _plan_component(adapter: Adapter, source: Source, allow_pickle: bool) -> Pla
             "the file without a variant"
         )
     files = files_of_part(f"the {adapter.kind}", mine, source, allow_pickle=allow_pickle)
-    config = json.loads(source.read(f"{prefix}{CONFIG}"))
-    channels = int(config.get("in_channels", 3)) if adapter.kind is AdapterKind.T2I_ADAPTER else 3
-    return PlannedAdapter(adapter, source, files, folder, class_name=class_name, channels=channels)
+    return replace(found, files=files)
+
+
+def _place(adapter: Adapter) -> tuple[str, str]:
+    """Gives the folder of an adapter's network, and the name of its weights file if it is named."""
+    return _split(adapter.file) if weights_of(adapter.file) else (adapter.file.rstrip("/"), "")
 
 
 def _relative(kind: Any, planned: PlannedAdapter) -> Any:

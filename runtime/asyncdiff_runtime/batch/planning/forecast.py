@@ -9,9 +9,10 @@ from typing import Final
 import torch
 from asyncdiff_api.formats.errors import InvalidJobError
 from asyncdiff_api.job import AsyncDiffJob
-from asyncdiff_api.parallelism import Compile, Device, Lookahead
+from asyncdiff_api.parallelism import Lookahead
 from asyncdiff_api.parallelism import Strategy as Named
 
+from asyncdiff_runtime.batch.evaluation import Evaluation, evaluation_of
 from asyncdiff_runtime.batch.planning.figures import Figures
 from asyncdiff_runtime.batch.schedule import schedule_of
 from asyncdiff_runtime.engine import Data, Exact, LayoutError, Strategy
@@ -36,14 +37,14 @@ class Way:
         strategy: as the engine has it.
         layout: over the pod's GPUs; of one rank alone for `Data`, where each makes items of its own.
         ranks: GPUs of the pod.
-        compiled: kernels are compiled; else each operation is started by itself.
+        evaluation: how the denoiser is evaluated; not compiled, each operation is started by itself.
         chosen: it is the job's.
     """
 
     strategy: Strategy
     layout: Layout
     ranks: int
-    compiled: bool
+    evaluation: Evaluation
     chosen: bool
 
     @property
@@ -53,6 +54,18 @@ class Way:
         if isinstance(self.strategy, EngineLookahead):
             name = f"{name} {self.strategy.degree}"
         return f"{name} × guidance {self.layout.groups}" if self.layout.groups > 1 else name
+
+    @property
+    def captured(self) -> bool:
+        """Whether the denoiser's graph is run in place of its modules."""
+        return self.evaluation.capture is not None
+
+    @property
+    def kernels(self) -> str:
+        """What runs on the GPU: `eager`, `compiled` or `captured`."""
+        if self.captured:
+            return "captured"
+        return "compiled" if self.evaluation.compiles else "eager"
 
     @property
     def teams(self) -> int:
@@ -68,13 +81,14 @@ class Forecast:
         machine: the GPU.
         way: how the pod's GPUs share the work.
         before: seconds until the loop begins.
-        loop: seconds of the loop.
+        loop: seconds of the loop; with a captured graph, also what it makes once a picture.
         after: seconds from the loop's end to pixels.
         evaluations: on the critical path, if every foretold evaluation is accepted.
         idle: GPUs without work, for want of rows.
         weights_bytes: on each GPU.
         working_bytes: on each GPU, most that is alive at once of what is computed, and what CUDA takes.
         batch: items of a batch.
+        gain: how many times as fast an evaluation is by captured graphs as by compiled modules.
     """
 
     machine: Machine
@@ -87,6 +101,7 @@ class Forecast:
     weights_bytes: int
     working_bytes: int
     batch: int
+    gain: float
 
     @property
     def seconds(self) -> Span:
@@ -120,10 +135,10 @@ def ways_of(job: AsyncDiffJob) -> tuple[Way, ...]:
         warmup=settings.warmup_steps,
         exact_tail=settings.exact_tail_steps,
     )
-    compiled = parallelism.compile is not Compile.NEVER and parallelism.device is not Device.CPU
-    # A job's ranks that work each by itself do not compile.
-    ways = [Way(Data(), Layout(1, 1, 1), ranks, compiled=False, chosen=chosen is Named.DATA)]
-    ways.append(Way(Exact(), Layout(1, ranks, ranks), ranks, compiled=compiled, chosen=False))
+    together = evaluation_of(parallelism, together=True)
+    alone = evaluation_of(parallelism, together=False)
+    ways = [Way(Data(), Layout(1, 1, 1), ranks, alone, chosen=chosen is Named.DATA)]
+    ways.append(Way(Exact(), Layout(1, ranks, ranks), ranks, together, chosen=False))
     try:
         layout = Layout.fit(degree=lookahead.degree, world=ranks, split="auto")
     except LayoutError as error:
@@ -131,7 +146,7 @@ def ways_of(job: AsyncDiffJob) -> tuple[Way, ...]:
             raise InvalidJobError(f"spec.parallelism: {error}") from error
         return tuple(ways)
     if ranks > 1 or chosen is Named.LOOKAHEAD:
-        ways.append(Way(lookahead, layout, ranks, compiled=compiled, chosen=chosen is Named.LOOKAHEAD))
+        ways.append(Way(lookahead, layout, ranks, together, chosen=chosen is Named.LOOKAHEAD))
     return tuple(ways)
 
 
@@ -167,31 +182,41 @@ def _forecast(figures: Figures, machine: Machine, way: Way) -> Forecast:
     # One rank alone works off all evaluations of a round itself.
     path = critical_path(figures, way.strategy) if way.layout.world > 1 else figures.evaluations
     evaluation = _evaluation(figures, machine, way, dtype)
+    loop = evaluation.times(path, figures.evaluations)
+    if way.captured:
+        loop += _once(figures, machine, dtype)
     peaks = [figures.before.peak_bytes, figures.after.peak_bytes, _loop_peak(figures, way.layout.groups)]
     return Forecast(
         machine=machine,
         way=way,
         before=predicted(figures.before.operations, machine, dtype, EAGER),
-        loop=evaluation.times(path, figures.evaluations),
+        loop=loop,
         after=predicted(figures.after.operations, machine, dtype, EAGER),
         evaluations=path,
         idle=max(0, way.layout.groups - sum(figures.rows)) * way.layout.degree,
         weights_bytes=sum(figures.weights.values()),
-        working_bytes=max(peaks) + CONTEXT_BYTES,
+        working_bytes=max(peaks) + CONTEXT_BYTES + (sum(figures.held_bytes.values()) if way.captured else 0),
         batch=figures.batch,
+        gain=gain(figures, machine),
     )
 
 
 def _evaluation(figures: Figures, machine: Machine, way: Way, dtype: torch.dtype) -> Span:
     """Seconds of one evaluation, on the rank that has most of it."""
-    efficiency = COMPILED if way.compiled else EAGER
+    efficiency = COMPILED if way.evaluation.compiles else EAGER
     shares = divide(figures.rows, way.layout.groups, whole=False)
     slowest = NOTHING
     for parts in shares:
         costs: list[Cost] = []
         for part in parts:
             branch = figures.branches[part.request]
-            whole = branch.kernels if way.compiled else branch.operations
+            whole = (
+                branch.left
+                if way.captured
+                else branch.kernels
+                if way.evaluation.compiles
+                else branch.operations
+            )
             costs += [cost.of_rows(part.stop - part.start, branch.rows) for cost in whole]
         slowest = max(slowest, predicted(costs, machine, dtype, efficiency), key=lambda span: span.expected)
     if way.layout.world == 1:
@@ -199,6 +224,24 @@ def _evaluation(figures: Figures, machine: Machine, way: Way, dtype: torch.dtype
     gathered = sum(branch.prediction_bytes for branch in figures.branches) * way.layout.degree
     seconds = GATHER_SECONDS + gathered / machine.link
     return slowest + Span(seconds / 2, seconds, seconds * 2)
+
+
+def _once(figures: Figures, machine: Machine, dtype: torch.dtype) -> Span:
+    """Seconds of what captured graphs make once a picture; no rank has less of it for having fewer rows."""
+    return predicted([cost for branch in figures.branches for cost in branch.once], machine, dtype, COMPILED)
+
+
+def gain(figures: Figures, machine: Machine) -> float:
+    """How many times as fast an evaluation is by captured graphs as by compiled modules, all of it on one GPU.
+
+    Raises:
+        KeyError: the machine does not compute in the figures' type.
+    """
+    dtype = getattr(torch, figures.dtype)
+    whole = [cost for branch in figures.branches for cost in branch.kernels]
+    left = [cost for branch in figures.branches for cost in branch.left]
+    seconds = (predicted(costs, machine, dtype, COMPILED).expected for costs in (whole, left))
+    return next(seconds) / next(seconds)
 
 
 def _loop_peak(figures: Figures, groups: int) -> int:

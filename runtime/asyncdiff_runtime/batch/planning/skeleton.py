@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncdiff_api.formats.errors import ModelUnavailableError
 from asyncdiff_api.model import Model
 
-from asyncdiff_runtime.batch.models.adapters import pipeline_with
+from asyncdiff_runtime.batch.models.adapters import (
+    COMPONENTS,
+    PlannedAdapter,
+    configured,
+    pipeline_with,
+)
 from asyncdiff_runtime.batch.models.layout import (
     INDEX,
     Index,
@@ -45,11 +51,13 @@ class Skeleton:
         pipe: the pipeline; its scheduler is real.
         mode: the fake tensors' mode, in which its modules can be called.
         stand_ins: names of tokenizers whose vocabulary was not there.
+        adapters: those of the job's adapters that are networks of their own, and so parts of the pipeline.
     """
 
     pipe: Any
     mode: FakeTensorMode
     stand_ins: tuple[str, ...]
+    adapters: tuple[PlannedAdapter, ...] = ()
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -62,8 +70,11 @@ class Skeleton:
 def skeleton(model: Model, parts: Parts) -> Skeleton:
     """Builds a model's pipeline from its configuration files: no weights are read, and none need be there.
 
+    Adapters that are networks of their own (ControlNets and the like) are built in; others change weights alone.
+
     Raises:
         ModelUnavailableError: A file is missing, or names what is not installed.
+        InvalidJobError: The pipeline takes no such adapter.
         OutageError: The hub or the bucket was not reached.
     """
     import torch
@@ -73,7 +84,12 @@ def skeleton(model: Model, parts: Parts) -> Skeleton:
     index = read_index(source)
     check_components(index, source)
     where = "spec.model.pipeline" if model.pipeline else f"{INDEX} of {source.name}"
-    kind = pipeline_with(model.pipeline or index.pipeline, (), where)
+    adapters = tuple(
+        configured(adapter, its)
+        for adapter, its in zip(model.adapters, parts.adapters, strict=True)
+        if adapter.kind in COMPONENTS
+    )
+    kind = pipeline_with(model.pipeline or index.pipeline, adapters, where)
     folder = source.fetch(_files(index, source))
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     dtype = getattr(torch, model.dtype)
@@ -81,9 +97,22 @@ def skeleton(model: Model, parts: Parts) -> Skeleton:
         name: _part(folder / name, library, class_name, source, mode, dtype)
         for name, (library, class_name) in index.components.items()
     }
-    pipe = kind(**_arguments(kind, built, _settings(source)))
+    built |= _networks(adapters, mode, dtype)
+    with mode if adapters else nullcontext():  # some pipelines make one network of two
+        pipe = kind(**_arguments(kind, built, _settings(source)))
     pipe.set_progress_bar_config(disable=True)
-    return Skeleton(pipe, mode, tuple(name for name, part in built.items() if isinstance(part, Tokens)))
+    stand_ins = tuple(name for name, part in built.items() if isinstance(part, Tokens))
+    return Skeleton(pipe, mode, stand_ins, adapters)
+
+
+def _networks(adapters: Sequence[PlannedAdapter], mode: FakeTensorMode, dtype: Any) -> dict[str, Any]:
+    """The adapters' networks, by the names of the pipeline's parts."""
+    built: dict[str, list[Any]] = {}
+    for planned in adapters:
+        folder = planned.source.fetch(planned.files) / planned.folder
+        network = _part(folder, "diffusers", planned.class_name, planned.source, mode, dtype)
+        built.setdefault(COMPONENTS[planned.adapter.kind], []).append(network)
+    return {name: networks if len(networks) > 1 else networks[0] for name, networks in built.items()}
 
 
 def _files(index: Index, source: Source) -> set[str]:
