@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from asyncdiff_operator.cache import Cache, JobKey
 from asyncdiff_operator.client import ApiClient
 from asyncdiff_operator.errors import NotFoundError, OperatorError
 from asyncdiff_operator.names import JOB_UID_LABEL, finish_name, is_marked, shards_name
 from asyncdiff_operator.observed import Manifest, Observed, Question, Report
-from asyncdiff_operator.resources import ASYNCDIFFJOBS, CHILDREN, CONFIGMAPS, EVENTS, JOBS, PODS
-
-MAX_PODS_ASKED_ABOUT: Final = 10
-"""Pending pods whose events are read; hundreds of them say the same."""
+from asyncdiff_operator.resources import ASYNCDIFFJOBS, CHILDREN, CONFIGMAPS, JOBS, PODS
+from asyncdiff_operator.warnings import Warnings
 
 
 class JobGoneError(OperatorError):
@@ -40,6 +38,7 @@ class Observer:
         self._client = client
         self._cache = cache
         self._reports = reports
+        self._warnings = Warnings(client)
 
     def observe(self, job: Manifest, strangers: tuple[Manifest, ...] = ()) -> Observed:
         """Gives what the cache knows of a job; `strangers` are those that a creation ran into."""
@@ -119,22 +118,12 @@ class Observer:
         return found if found["metadata"]["uid"] == metadata["uid"] else None
 
     async def _events(self, observed: Observed) -> Mapping[str, tuple[str, ...]]:
-        """Reads the warnings about the Jobs and about some of the pods that wait."""
+        """Gives the newest warning about each of the Jobs and of the pods that wait."""
         waiting = [pod for pod in observed.pods if pod.get("status", {}).get("phase") == "Pending"]
         jobs = [job for job in (observed.shards_job, observed.finish_job) if job is not None]
-        said: dict[str, tuple[str, ...]] = {}
-        for target in (*jobs, *waiting[:MAX_PODS_ASKED_ABOUT]):
-            uid = target["metadata"]["uid"]
-            listing = await self._client.list(
-                EVENTS,
-                target["metadata"]["namespace"],
-                fields=f"involvedObject.uid={uid},type=Warning",
-            )
-            said[uid] = tuple(
-                f"{event.get('reason', '')}: {event.get('message', '').strip()}"
-                for event in sorted(listing.items, key=_moment)
-            )
-        return said
+        warned = await self._warnings.of(observed.job["metadata"]["namespace"])
+        uids = [target["metadata"]["uid"] for target in (*jobs, *waiting)]
+        return {uid: (warned[uid],) for uid in uids if uid in warned}
 
     async def _worklist(self, job: Manifest) -> str | None:
         """Gives a sentence on what is missing of the worklist's ConfigMap; None if nothing is."""
@@ -162,10 +151,3 @@ def _is_pod_of(pod: Manifest, names: set[str]) -> bool:
     """Whether a Job of one of these names made the pod; the Job itself may be gone already."""
     owners = pod["metadata"].get("ownerReferences", ())
     return any(owner["kind"] == JOBS.kind and owner["name"] in names for owner in owners)
-
-
-def _moment(event: Manifest) -> str:
-    """When an event last happened, as text that sorts by time."""
-    series = event.get("series") or {}
-    moments = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
-    return next((str(moment) for moment in moments if moment), event["metadata"]["creationTimestamp"])
