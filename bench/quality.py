@@ -1,4 +1,4 @@
-"""How close is lookahead to the sequential picture, beside simply taking fewer steps at the same cost?
+"""How close do strategies stay to the sequential picture, beside simply taking fewer steps at the same cost?
 
     PYTHONPATH=models python bench/quality.py FOLDER --seeds 256 --batch 64 --json results.json
 
@@ -6,7 +6,8 @@ FOLDER is one of the models that the repository carries (a model with random wei
 One process works off all ranks' parts, bit for bit as several would. Each schedule is compared with the
 sequential sample of the same seed: PSNR on float pixels and relative L2 of the latents, median and worst
 twentieth of the seeds; and its pictures are read, as those of `shapes.evaluate` are: how many show what the
-prompt says? Cost is in evaluations one after the other.
+prompt says? Cost is in evaluations one after the other; a stale one of stages costs what its slowest stage does if
+the cut is even, 1 / (1 + stride (stages - 1)) of a whole one.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from typing import Any
 
 import diffusers
 import torch
-from asyncdiff_runtime.engine import Lookahead, parallelize
+from asyncdiff_runtime.engine import AsyncStages, Lookahead, Report, parallelize
 from shapes.evaluate import fewest_tokens, judge, scenes_of
 from shapes.prompts import describe
 from shapes.reader import Reader
@@ -37,11 +38,18 @@ def scenes_and_prompts(seeds: int) -> list[tuple[Scene, str]]:
 
 @dataclass(frozen=True)
 class Schedule:
-    """One way to make a picture; `lookahead` is None for the plain loop."""
+    """One way to make a picture; `strategy` is None for the plain loop."""
 
     name: str
     steps: int
-    lookahead: Lookahead | None = None
+    strategy: Lookahead | AsyncStages | None = None
+
+    def path(self, report: Report) -> float:
+        """Evaluations that a generation took one after the other."""
+        if not isinstance(self.strategy, AsyncStages):
+            return report.critical_path
+        share = 1 / (1 + self.strategy.stride * (self.strategy.stages - 1))
+        return report.evaluations - report.stale * (1 - share)
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,8 @@ class Samples:
 
 def generate(pipe: Any, schedule: Schedule, prompts: list[str], batch: int) -> Samples:
     """Samples every prompt under a schedule; the seed of each is its place."""
-    latents, paths = [], []
+    latents: list[Tensor] = []
+    paths: list[float] = []
     for start in range(0, len(prompts), batch):
         some = prompts[start : start + batch]
         call: dict[str, Any] = {
@@ -66,15 +75,15 @@ def generate(pipe: Any, schedule: Schedule, prompts: list[str], batch: int) -> S
             "output_type": "latent",
             **fewest_tokens(pipe),
         }
-        if schedule.lookahead is None:
+        if schedule.strategy is None:
             latents.append(pipe(**call).images)
             paths.append(schedule.steps)
             continue
-        with parallelize(pipe, schedule.lookahead) as parallel:
+        with parallelize(pipe, schedule.strategy) as parallel:
             latents.append(pipe(**call).images)
         report = parallel.report
         assert report is not None
-        paths.append(report.critical_path)
+        paths.append(schedule.path(report))
     made = torch.cat(latents)
     return Samples(
         made, torch.cat([decode(pipe, part) for part in made.split(batch)]), sum(paths) / len(paths)
@@ -110,15 +119,20 @@ def accuracy(samples: Samples, scenes: list[Scene], reader: Reader) -> dict[str,
 
 
 def schedules(steps: int) -> list[Schedule]:
-    """Degrees, each followed by fewer steps at its cost (for 50 steps); then tolerances, and other step counts."""
+    """Degrees, each followed by fewer steps at its cost (for 50 steps); then stages, tolerances, other step counts."""
 
     def ahead(degree: int, tolerance: float) -> Schedule:
         lookahead = Lookahead(degree=degree, tolerance=tolerance, warmup=3, exact_tail=2)
         return Schedule(f"lookahead {degree}, tolerance {tolerance}", steps, lookahead)
 
+    def stages(count: int, stride: int) -> Schedule:
+        strategy = AsyncStages(stages=count, stride=stride, warmup=3, exact_tail=2)
+        return Schedule(f"stages {count}, stride {stride}", steps, strategy)
+
     pairs = [(ahead(degree, math.inf), fewer(cost)) for degree, cost in ((2, 28), (3, 20), (4, 17))]
-    rest = [ahead(2, 0.03), ahead(2, 0.1), *(fewer(cost) for cost in (44, 38, 33, 23))]
-    return [schedule for pair in pairs for schedule in pair] + rest
+    cuts = [stages(count, stride) for count in (2, 4) for stride in (1, 2)]
+    rest = [ahead(2, 0.03), ahead(2, 0.1), *(fewer(cost) for cost in (11, 44, 38, 33, 23))]
+    return [schedule for pair in pairs for schedule in pair] + cuts + rest
 
 
 def fewer(steps: int) -> Schedule:
@@ -136,6 +150,7 @@ def main() -> None:
         "--batch", type=int, default=1, help="seeds a call; a finite tolerance holds for all of them"
     )
     parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--only", default="", help="a word of the rows to measure, such as stages")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -158,6 +173,8 @@ def main() -> None:
         "rows": rows,
     }
     for schedule in schedules(options.steps):
+        if options.only not in schedule.name:
+            continue
         samples = generate(pipe, schedule, prompts, options.batch)
         read = accuracy(samples, scenes, reader)
         rows.append({"schedule": schedule.name, "path": samples.path, **compare(samples, truth), **read})
