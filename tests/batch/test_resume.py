@@ -26,7 +26,7 @@ def processes() -> Iterator[ProcessFolder]:
         yield folder
 
 
-def test_three_ranks_and_one_shard_finish_what_two_ranks_and_three_shards_began(
+def test_three_ranks_and_five_shards_finish_what_two_ranks_and_four_shards_began(
     models: Path, tmp_path: Path, processes: ProcessFolder
 ) -> None:
     job, storage = tmp_path / "job.json", FolderStorage(tmp_path / "output")
@@ -56,8 +56,8 @@ def test_three_ranks_and_one_shard_finish_what_two_ranks_and_three_shards_began(
         changes = [f"spec.parallelism.gpusPerPod={ranks}", f"spec.parallelism.shards={shards}"]
         return [*argv, *places, *(word for change in changes for word in ("--set", change))]
 
-    processes.start("first", layout(ranks=2, shards=3), environment)
-    second_shard = ITEMS // 3 + 2
+    processes.start("first", layout(ranks=2, shards=4), environment)
+    second_shard = ITEMS // 4 + 2
     wait_until(lambda: len(recorded(storage)) >= second_shard, what="items of the second shard", seconds=300)
     processes.signal("first", signal.SIGINT)  # Ctrl-C, of which the command makes a SIGTERM
     assert processes.wait("first", seconds=120) == 75, processes.log_tail("first")
@@ -70,7 +70,7 @@ def test_three_ranks_and_one_shard_finish_what_two_ranks_and_three_shards_began(
     assert "The same command makes the rest." in said
     assert "Traceback" not in said
 
-    processes.start("second", layout(ranks=3, shards=1), environment)
+    processes.start("second", layout(ranks=3, shards=5), environment)
     assert processes.wait("second", seconds=500) == 0, processes.log_tail("second")
 
     assert_exactly_once(storage, blocks=ITEMS, items=ITEMS)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from asyncdiff_runtime.storage import FolderStorage
 from support.command import run
 from support.jobs import job as document
 from support.prefixes import assert_exactly_once, recorded
+from support.processes import ProcessFolder, wait_until
 from typer.testing import Result
 
 
@@ -36,6 +41,17 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables of the ranks."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def processes() -> Iterator[ProcessFolder]:
+    with ProcessFolder.create("run") as folder:
+        yield folder
+
+
+def command(job: Path, models: Path, output: Path) -> list[str]:
+    places = ["--volume", f"models={models}", "--output", str(output)]
+    return [sys.executable, "-m", "asyncdiff_runtime.cli", "run", str(job), *places]
 
 
 def asyncdiff(job: Path, models: Path, output: Path, *more: str) -> Result:
@@ -80,6 +96,41 @@ def test_every_picture_carries_the_request_that_makes_it_again(models: Path, tmp
         assert (request["prompt"], request["seed"]) == (item.prompt, item.seed)
 
 
+def test_a_told_run_drains_with_75_and_the_next_makes_the_rest(
+    models: Path, tmp_path: Path, processes: ProcessFolder
+) -> None:
+    job, output = write_job(tmp_path, {"spec.generate.seeds": {"count": 40}}), tmp_path / "output"
+    processes.start("run", command(job, models, output), {**os.environ})
+    storage = FolderStorage(output)
+    wait_until(lambda: len(recorded(storage)) >= 4, what="4 items", seconds=200)
+
+    processes.signal("run", signal.SIGTERM)
+    assert processes.wait("run", seconds=120) == 75, processes.log_tail("run")
+    before = len(recorded(storage))
+    assert 4 <= before < 80
+    assert storage.stat("_SUCCESS") is None
+    assert storage.stat("_FAILED") is None
+
+    rest = asyncdiff(job, models, output)
+    assert f"80 items done; {80 - before} made now" in rest.stdout, rest.stderr
+    assert_exactly_once(storage, blocks=80, items=80)
+
+
+def test_a_killed_rank_is_replaced_within_the_run(
+    models: Path, tmp_path: Path, processes: ProcessFolder
+) -> None:
+    job, output = write_job(tmp_path, {"spec.generate.seeds": {"count": 20}}), tmp_path / "output"
+    parent = processes.start("run", command(job, models, output), {**os.environ})
+    storage = FolderStorage(output)
+    wait_until(lambda: len(recorded(storage)) >= 4, what="4 items", seconds=200)
+
+    os.kill(ranks_of(parent)[-1], signal.SIGKILL)
+
+    assert processes.wait("run", seconds=200) == 0, processes.log_tail("run")
+    assert_exactly_once(storage, blocks=40, items=40)
+    assert storage.stat("_SUCCESS") is not None
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "said"),
     [
@@ -120,3 +171,13 @@ def test_a_dry_run_says_what_would_be_done_and_makes_nothing(models: Path, tmp_p
     assert done.exit_code == 0, done.stderr
     assert "6 items in 6 blocks" in done.stdout
     assert not (tmp_path / "output").exists(), "not even job.json"
+
+
+def ranks_of(parent: int) -> list[int]:
+    """The processes of a run's ranks."""
+    children = [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    return [
+        pid
+        for pid in children
+        if b"asyncdiff_runtime.batch.rank" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
