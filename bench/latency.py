@@ -32,7 +32,7 @@ from typing import Any
 import diffusers
 import torch
 import torch.distributed as dist
-from asyncdiff_runtime.engine import Exact, Lookahead, Strategy, parallelize
+from asyncdiff_runtime.engine import AsyncStages, Exact, Lookahead, Strategy, parallelize
 from asyncdiff_runtime.engine.graph.options import Capture, Lowering
 from asyncdiff_runtime.engine.lowering import Compile, lowered
 from asyncdiff_runtime.engine.mesh import join
@@ -256,35 +256,69 @@ def main() -> None:
         generator = torch.Generator("cpu").manual_seed(0)
         return case.pipe(**case.call, num_inference_steps=steps, generator=generator).images
 
-    lookahead = Lookahead(degree=2, tolerance=options.tolerance, warmup=3, exact_tail=2)
-    strategies: dict[str, Strategy] = {}
-    # FLUX has no guidance to split, so that two ranks are all it can use this way.
-    if world == 2 or (world % 2 == 0 and "flux" not in options.model):
-        name = "lookahead 2" if world == 2 else f"guidance {world // 2} × lookahead 2"
-        strategies[name] = lookahead
-        # The same timetable, with the comparison that a finite tolerance waits for at each foretold evaluation.
-        strategies[f"{name}, compared"] = replace(lookahead, tolerance=1e9)
-        if world == 2 and "flux" not in options.model:
-            strategies["exact, guidance 2"] = Exact()
     rows = []
-    for how in dict.fromkeys([Compile.OFF, Compile(options.compile)]):
-        with compiled(case.pipe, how):
-            rows.append(_row("sequential", str(how), seconds(generate, options.repeats, device), None))
-        for name, strategy in strategies.items():
-            with parallelize(case.pipe, strategy, compile=how) as parallel:
-                took = seconds(generate, options.repeats, device)
-                rows.append(_row(name, str(how), took, parallel.report))
-    for name, strategy in ({"sequential": Exact()} if world == 1 else strategies).items():
-        if options.capture == "off":
-            break
-        capture = Capture(lowering=Lowering(options.capture), cache=options.cache, strict=True)
-        with parallelize(case.pipe, strategy, capture=capture) as parallel:
+    for strategy, how in _cases(options, world):
+        if strategy == "sequential" and isinstance(how, Compile):
+            with compiled(case.pipe, how):
+                rows.append(_row(strategy, str(how), seconds(generate, options.repeats, device), None))
+            continue
+        asked = _strategies(world, options.tolerance)[strategy]
+        modules, graph, named = (
+            (how, None, str(how))
+            if isinstance(how, Compile)
+            else (Compile.OFF, how, f"captured {how.lowering}")
+        )
+        with parallelize(case.pipe, asked, compile=modules, capture=graph) as parallel:
             took = seconds(generate, options.repeats, device)
-            rows.append(_row(name, f"captured {options.capture}", took, parallel.report))
+            rows.append(_row(strategy, named, took, parallel.report))
+        if not dist.is_initialized() or dist.get_rank() == 0:
+            print(rows[-1]["strategy"], rows[-1]["runBy"], f"{rows[-1]['seconds']:.4f} s", flush=True)
     if not dist.is_initialized() or dist.get_rank() == 0:
         _publish(options, steps, world, device, rows)
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _strategies(world: int, tolerance: float) -> dict[str, Strategy]:
+    """What a number of ranks can do, by name; those that need guidance are named after it."""
+    lookahead = Lookahead(degree=2, tolerance=tolerance, warmup=3, exact_tail=2)
+    found: dict[str, Strategy] = {"sequential": Exact()}
+    groups = world // 2
+    if world % 2 == 0:
+        name = "lookahead 2" if groups == 1 else f"guidance {groups} × lookahead 2"
+        found[name] = lookahead
+        # The same timetable, with the comparison that a finite tolerance waits for at each foretold evaluation.
+        found[f"{name}, compared"] = replace(lookahead, tolerance=1e9)
+        if groups > 1:
+            found[f"guidance {groups} × stages 2"] = AsyncStages(stages=2)
+    if world == 2:
+        found["guidance 2"] = Exact()
+    if world > 1:
+        found[f"stages {world}"] = AsyncStages(stages=world)
+        found[f"stages {world}, stride 2"] = AsyncStages(stages=world, stride=2)
+    return found
+
+
+def _cases(options: argparse.Namespace, world: int) -> Iterator[tuple[str, Compile | Capture]]:
+    """What is measured, and by what the denoiser is then run: stages are parts of a captured graph."""
+    compiled_modules = Compile(options.compile)
+    for name, strategy in _strategies(world, options.tolerance).items():
+        # FLUX has no guidance to split.
+        if any(word in name for word in options.skip) or ("guidance" in name and "flux" in options.model):
+            continue
+        hows: list[Compile | Capture] = []
+        if name == "sequential":
+            hows.append(Compile.OFF)
+        if not isinstance(strategy, AsyncStages):
+            hows.append(compiled_modules)
+        # Beneath the engine, several ranks split what one does alone.
+        if options.capture != "off" and (name != "sequential" or world == 1):
+            hows.append(_capture(options))
+        yield from ((name, how) for how in dict.fromkeys(hows))
+
+
+def _capture(options: argparse.Namespace) -> Capture:
+    return Capture(lowering=Lowering(options.capture), cache=options.cache, strict=True)
 
 
 def _row(name: str, lowering: str, took: list[float], report: Any) -> dict[str, Any]:
@@ -346,6 +380,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tolerance", type=float, default=float("inf"))
     parser.add_argument("--compile", default="auto", choices=[str(how) for how in Compile])
     parser.add_argument("--capture", default="inductor", choices=["off", *(str(how) for how in Lowering)])
+    parser.add_argument("--skip", nargs="*", default=[], help="leave out strategies whose name holds this")
     parser.add_argument("--cache", type=Path, help="folder of compiled parts, kept for the next run")
     parser.add_argument("--json", help="file for the figures")
     return parser.parse_args()
