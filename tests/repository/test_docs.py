@@ -124,3 +124,10 @@ def test_every_page_is_in_the_navigation() -> None:
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert pages == set(re.findall(r"[\w./-]+\.md", text[text.index("nav:") :]))
     assert yaml.safe_load(text)["strict"] is True
+
+
+def test_the_page_on_clusters_quotes_the_measured_starts_of_pods() -> None:
+    measured = json.loads((ROOT / "bench/results/pod-start-2-cores.json").read_text(encoding="utf-8"))
+    page = (DOCS / "cluster.md").read_text(encoding="utf-8")
+    for case, seconds in measured["medianSeconds"].items():
+        assert " | ".join((f"| {case}", *(f"{value:.1f} s" for value in seconds.values()))) in page

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +33,13 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
             pytrace=False,
         )
     images = os.environ.get("E2E_IMAGES") or "localhost"
-    folder = tmp_path_factory.mktemp("helm")
+    with installed_and_removed(access, tmp_path_factory.mktemp("helm"), address, images) as found:
+        yield found
+
+
+@contextmanager
+def installed_and_removed(access: Access, folder: Path, address: str, images: str) -> Iterator[Installation]:
+    """As `installed`, and takes everything out of the cluster again."""
     try:
         with installed(access, folder, address, images) as found:
             yield found
