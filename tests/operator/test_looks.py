@@ -165,7 +165,7 @@ def test_a_job_made_anew_under_the_name_is_planned_for() -> None:
     at_a_desk(scenario)
 
 
-def test_what_is_told_of_a_status_that_waits_for_its_turn_waits_too() -> None:
+def test_what_is_told_of_a_status_that_waits_for_its_turn_waits_too(caplog: pytest.LogCaptureFixture) -> None:
     told = Event(type="Normal", reason=Reason.VALID, message="It is.")
     plan = Plan(status=JobStatus(phase=Phase.STARTING), events=(told,))
 
@@ -174,6 +174,7 @@ def test_what_is_told_of_a_status_that_waits_for_its_turn_waits_too() -> None:
         again = await desk.reconciler.reconcile(KEY)
         assert again is not None
         assert again <= FIRST_SECONDS
+        assert "an event could not be written" not in caplog.text
         desk.planner.plan = replace(plan, urgent=True)
         desk.cache.put(PODS, pod(2))
         with pytest.raises(UnreachableError):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from asyncdiff_api.status import ConditionType
 from asyncdiff_operator.intent import Plan
 from asyncdiff_operator.observed import Manifest, Observed
 from asyncdiff_operator.plan import plan
@@ -18,6 +19,7 @@ from support.children import (
     ended,
     finishing,
     job_result,
+    message_of,
     observe,
     pod,
     report,
@@ -123,6 +125,9 @@ def test_from_the_last_shards_end_to_the_jobs_two_statuses_are_written() -> None
     done = shards(JOB, completedIndexes="0-3", succeeded=4, conditions=ended("Complete"))
     begun = plan(observe(running, config(JOB), done, *pods), ASKED, after(minutes=1))
     assert begun.urgent
+    assert begun.status is not None
+    started = {message_of(status, ConditionType.STARTED) for status in (through.status, begun.status)}
+    assert started == {"Pods of the job have started."}
     merging = stored_after(running, begun)
     last = pod(JOB, None, "done", result=job_result(counts(done=4, total=4)))
     for finish_pods in ((), (pod(JOB, None, "waiting"),), (pod(JOB, None),), (last,)):
