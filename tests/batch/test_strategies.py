@@ -77,6 +77,13 @@ def test_lookahead_is_the_engines_too() -> None:
     assert given["strategy"] == Lookahead(degree=3)
 
 
+@pytest.mark.parametrize("strategy", ["Lookahead", "AsyncStages"])
+@pytest.mark.parametrize(("asked", "split"), [("Auto", "auto"), ("Always", True), ("Never", False)])
+def test_whether_guidance_is_split_is_the_engines_too(strategy: str, asked: str, split: object) -> None:
+    given = arguments_of_engine(parallelism(strategy=strategy, gpusPerPod=4, guidanceSplit=asked), CACHE)
+    assert given["guidance_split"] == split
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [

@@ -40,13 +40,13 @@ def arguments_of_engine(parallelism: Parallelism, cache: Path) -> dict[str, Any]
     Raises:
         InvalidJobError: The engine has no such stages.
     """
-    if parallelism.strategy is not Strategy.ASYNC_STAGES:
-        how = evaluation_of(parallelism, together=True)
-        return {"strategy": _lookahead(parallelism.lookahead or Lookahead()), **how.arguments(cache)}
-    how = staged_evaluation(parallelism)
+    staged = parallelism.strategy is Strategy.ASYNC_STAGES
+    how = staged_evaluation(parallelism) if staged else evaluation_of(parallelism, together=True)
     split = {GuidanceSplit.AUTO: "auto", GuidanceSplit.ALWAYS: True, GuidanceSplit.NEVER: False}
     return {
-        "strategy": engine_stages(parallelism),
+        "strategy": engine_stages(parallelism)
+        if staged
+        else _lookahead(parallelism.lookahead or Lookahead()),
         "guidance_split": split[parallelism.guidance_split],
         **how.arguments(cache),
     }
