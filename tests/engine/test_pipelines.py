@@ -24,10 +24,8 @@ PLANS = {
 }
 SPLIT_REFUSED = {"sd-perturbed-attention"}
 """Its attention reads the rows of a batch together."""
-LOOKAHEAD_REFUSED = {"ltx2", "lumina"}
+LOOKAHEAD_REFUSED = {"ltx2", "lumina", "z-image"}
 """They predict two things at each evaluation, or count time backwards."""
-REFUSED = {"z-image"}
-"""It hands its latents over as a list."""
 
 pipelines = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 
@@ -55,8 +53,7 @@ Alone = Callable[[TinyPipeline], dict[str, list[Generated]]]
 def test_alone_exact_strategies_are_the_plain_pipeline_bit_for_bit(
     row: TinyPipeline, plan: str, alone: Alone
 ) -> None:
-    refused = LOOKAHEAD_REFUSED | REFUSED if plan == "tolerance zero" else REFUSED
-    if row.name in refused and plan != "plain again":
+    if row.name in LOOKAHEAD_REFUSED and plan == "tolerance zero":
         assert all(answer.refusal for answer in alone(row)[plan])
         return
     for answer, plain in zip(alone(row)[plan], alone(row)["plain"], strict=True):
@@ -66,9 +63,6 @@ def test_alone_exact_strategies_are_the_plain_pipeline_bit_for_bit(
 @pipelines
 def test_lookahead_works_or_says_why_not(row: TinyPipeline, alone: Alone) -> None:
     answers = alone(row)["lookahead"]
-    if row.name in REFUSED:
-        assert all(answer.refusal.startswith("PipelineRefused: ") for answer in answers)
-        return
     if row.name in LOOKAHEAD_REFUSED:
         assert all(answer.refusal.startswith("LookaheadRefused: ") for answer in answers)
         assert all("Use Exact()" in answer.refusal for answer in answers)
@@ -93,7 +87,7 @@ def test_two_ranks_give_what_one_process_gives(row: TinyPipeline, alone: Alone, 
         for answer, plain in zip(
             [*rank[1], *rank[2]], [*alone(row)["plain"], alone(row)["plain"][1]], strict=True
         ):
-            if row.name in SPLIT_REFUSED | REFUSED:
+            if row.name in SPLIT_REFUSED:
                 assert answer.refusal
             else:
                 assert np.allclose(answer.output, plain.output, rtol=1e-3, atol=1e-3), answer.refusal

@@ -11,9 +11,13 @@ from torch.utils import _pytree as pytree
 
 from .deferred import Deferred
 from .errors import PipelineRefused
+from .listed import Stacked, stackable
 
-LATENT_NAMES = ("sample", "hidden_states")
-TIMESTEP_NAME = "timestep"
+LATENT_NAMES = ("sample", "hidden_states", "x")
+TIMESTEP_NAMES = ("timestep", "timesteps", "timestep_ratio", "t")
+"""What diffusers' denoisers call the two; the first of them that a call has is meant."""
+LISTED_NAMES = ("x",)
+"""What those call the latent that take it as a list of rows and keep nothing from call to call."""
 
 Forward = Callable[..., Any]
 
@@ -41,8 +45,9 @@ class Call:
     Attributes:
         module: the module.
         forward: what evaluates the module, beneath the engine's hook.
-        arguments: what was passed, by parameter name.
+        arguments: what was passed, by parameter name; a latent that came as a list of rows is stacked.
         latent: name of the argument that carries the latent, `(batch, …)`.
+        time: name of the argument that carries the timestep.
         versions: the version counters of the condition's tensors when the call was made; one that was
             changed in place since is another condition.
     """
@@ -51,6 +56,7 @@ class Call:
     forward: Forward
     arguments: Mapping[str, Any]
     latent: str
+    time: str
     versions: tuple[int, ...]
 
     @classmethod
@@ -60,13 +66,18 @@ class Call:
         Raises:
             PipelineRefused: the module takes no latent and timestep under the names that diffusers uses.
         """
-        latent = next((name for name in LATENT_NAMES if isinstance(arguments.get(name), Tensor)), None)
-        if latent is None or TIMESTEP_NAME not in arguments:
+        latent = next((name for name in LATENT_NAMES if _is_latent(name, arguments.get(name))), None)
+        time = next((name for name in TIMESTEP_NAMES if arguments.get(name) is not None), None)
+        if latent is None or time is None:
             raise PipelineRefused(
                 f"The denoiser was called with {', '.join(arguments)}; expected a latent named "
-                f"{' or '.join(LATENT_NAMES)} and a {TIMESTEP_NAME}. Name another module with denoiser=."
+                f"{' or '.join(LATENT_NAMES)} and a timestep named {' or '.join(TIMESTEP_NAMES)}. Name another "
+                f"module with denoiser=."
             )
-        return cls(module, forward, arguments, latent, _versions(arguments, latent))
+        if not isinstance(arguments[latent], Tensor):
+            arguments = {**arguments, latent: torch.stack(list(arguments[latent]))}
+            forward = Stacked(forward, latent)
+        return cls(module, forward, arguments, latent, time, _versions(arguments, (latent, time)))
 
     @property
     def x(self) -> Tensor:
@@ -77,12 +88,21 @@ class Call:
     @property
     def timestep(self) -> Any:
         """The timestep argument, a number or a tensor."""
-        return self.arguments[TIMESTEP_NAME]
+        return self.arguments[self.time]
 
     @property
     def rows(self) -> int:
         """Rows of the batch, guidance branches in one batch included."""
         return self.x.shape[0]
+
+    @property
+    def listed(self) -> bool:
+        """The module takes and gives rows as lists."""
+        return isinstance(self.forward, Stacked)
+
+    @property
+    def _varying(self) -> tuple[str, str]:
+        return (self.latent, self.time)
 
     def run(self) -> Any:
         """Evaluates the call on this rank."""
@@ -90,11 +110,11 @@ class Call:
 
     def at(self, x: Tensor, timestep: Any) -> "Call":
         """The same call at another latent and timestep."""
-        return replace(self, arguments={**self.arguments, self.latent: x, TIMESTEP_NAME: timestep})
+        return replace(self, arguments={**self.arguments, self.latent: x, self.time: timestep})
 
     def with_arguments(self, arguments: Mapping[str, Any]) -> "Call":
         """A call of the same module with other arguments."""
-        return replace(self, arguments=arguments, versions=_versions(arguments, self.latent))
+        return replace(self, arguments=arguments, versions=_versions(arguments, self._varying))
 
     def with_tensors(self, tensors: Iterator[Tensor]) -> "Call":
         """The same call with every real tensor replaced by the next of `tensors`, in the order of its pytree."""
@@ -124,8 +144,9 @@ class Call:
             return leaf
 
         def part(value: Any) -> Any:
-            # Sizes and lengths come as a list by row; a list of factors goes with something else.
-            by_row = isinstance(value, list) and len(value) == rows and not tensors_in(value)
+            # Sizes and lengths come as a list by row; a list of factors goes with something else. Tensors in a
+            # list are residuals of layers, unless the latent itself is handed over as a list of rows.
+            by_row = isinstance(value, list) and len(value) == rows and (self.listed or not tensors_in(value))
             if by_row and not any(isinstance(element, float) for element in value):
                 return value[start:stop]
             return pytree.tree_map(rows_of, value)
@@ -140,12 +161,12 @@ class Call:
         return all(
             _equal(value, other.arguments[name], untouched=untouched)
             for name, value in self.arguments.items()
-            if name not in (self.latent, TIMESTEP_NAME)
+            if name not in self._varying
         )
 
     def signature(self) -> tuple[Any, ...]:
         """A hashable description: structure, shapes and dtypes, and the values of what is no tensor."""
-        leaves, tree = pytree.tree_flatten({**self.arguments, TIMESTEP_NAME: None})
+        leaves, tree = pytree.tree_flatten({**self.arguments, self.time: None})
         return (str(tree), *(_described(leaf) for leaf in leaves))
 
     def tensors(self) -> list[Tensor]:
@@ -164,8 +185,12 @@ def tensors_in(value: Any) -> list[Tensor]:
     return []
 
 
-def _versions(arguments: Mapping[str, Any], latent: str) -> tuple[int, ...]:
-    condition = [value for name, value in arguments.items() if name not in (latent, TIMESTEP_NAME)]
+def _is_latent(name: str, value: Any) -> bool:
+    return isinstance(value, Tensor) or (name in LISTED_NAMES and stackable(value))
+
+
+def _versions(arguments: Mapping[str, Any], varying: tuple[str, str]) -> tuple[int, ...]:
+    condition = [value for name, value in arguments.items() if name not in varying]
     return tuple(0 if t.is_inference() else t._version for t in tensors_in(condition))  # noqa: SLF001 -- autograd's own
 
 

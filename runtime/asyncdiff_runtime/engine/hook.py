@@ -6,6 +6,7 @@ from diffusers.hooks.hooks import BaseState, HookRegistry, ModelHook, StateManag
 from torch import nn
 
 from .call import Call, Forward, Parameters
+from .listed import listed
 from .session import Session
 
 HOOK_NAME = "asyncdiff"
@@ -71,7 +72,8 @@ class EngineHook(ModelHook):
         call = Call.of(self.module, self.evaluate, self.parameters.named(args, kwargs))
         if self.companion:
             return self.session.defer(self.name, call)
-        return self.session.denoise(self.name, self.context.name, call)
+        answer = self.session.denoise(self.name, self.context.name, call)
+        return listed(answer) if call.listed else answer
 
     def reset_state(self, module: nn.Module) -> nn.Module:
         """Nothing of a generation is kept here."""

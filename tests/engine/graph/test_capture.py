@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
-from asyncdiff_runtime.engine import Exact, parallelize
+from asyncdiff_runtime.engine import CaptureRefused, Exact, parallelize
+from asyncdiff_runtime.engine.graph.capture import capture
 from support.pipelines import tiny
+from support.requests import Denoiser, request
 
 
 @pytest.mark.parametrize("name", ["flux-true-cfg", "controlnet"])
@@ -17,3 +19,13 @@ def test_a_captured_pipeline_gives_the_plain_pictures(name: str) -> None:
 
     for ours, theirs in zip(captured, plain, strict=True):
         assert np.array_equal(ours, theirs)
+
+
+class Cache:
+    """Of keys and values, which a denoiser fills as it runs."""
+
+
+def test_an_object_that_may_hold_tensors_is_no_argument_of_a_graph() -> None:
+    capture(request(Denoiser(), mode="plain"))
+    with pytest.raises(CaptureRefused, match=r"its argument \['mode'\] is a Cache, which may hold tensors"):
+        capture(request(Denoiser(), mode=Cache()))

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import CaptureRefused
 from ..request import Request
+from .arguments import refuse_objects
 from .blame import place_of
 from .dependence import Dependence
 from .joint import Input, Joint, tensors_of
@@ -55,6 +56,7 @@ def capture(request: Request) -> Captured:
     Raises:
         CaptureRefused: the modules do something that no graph can hold; the message names where.
     """
+    refuse_objects(request)
     joint = Joint(request)
     try:
         with torch.no_grad():

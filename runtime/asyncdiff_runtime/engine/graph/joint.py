@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from ..call import TIMESTEP_NAME, Call
+from ..call import Call
 from ..deferred import Deferred, filled
 from ..request import Request
 from .dependence import Dependence
@@ -100,7 +100,7 @@ def _inputs(request: Request) -> Iterator[Input]:
 def _dependence(call: Call, path: str) -> Dependence:
     if path.startswith(f"['{call.latent}']"):
         return Dependence.LATENT
-    return Dependence.EVALUATION if path.startswith(f"['{TIMESTEP_NAME}']") else Dependence.GENERATION
+    return Dependence.EVALUATION if path.startswith(f"['{call.time}']") else Dependence.GENERATION
 
 
 def _is_input(leaf: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..call import TIMESTEP_NAME, Call
+from ..call import Call
 from ..request import Request
 
 Number = int | float
@@ -41,7 +41,7 @@ class Scalars:
         value = call.timestep
         if type(value) not in (int, float):
             return call.arguments
-        return {**call.arguments, TIMESTEP_NAME: self._tensor(value, call.x.device)}
+        return {**call.arguments, call.time: self._tensor(value, call.x.device)}
 
     def _factors(self, value: Any, device: torch.device) -> Any:
         if type(value) is float:
