@@ -12,6 +12,7 @@ from types import MappingProxyType
 from asyncdiff_api.crd import crd_yaml
 from chart.rendering import chart_readme, chart_rules, values_schema, values_yaml
 from pages.commands import commands_page
+from pages.denoisers import denoisers_page
 from pages.formats import output_page, worklist_page
 from pages.job import spec_page, status_page
 from pages.operator import operator_page
@@ -35,6 +36,7 @@ GENERATED: Mapping[str, Callable[[], str]] = MappingProxyType(
         "docs/reference/worklist.md": worklist_page,
         "docs/reference/output.md": output_page,
         "docs/reference/command-line.md": commands_page,
+        "docs/reference/denoisers.md": denoisers_page,
         "docs/reference/operator.md": operator_page,
         "docs/reference/pod.md": pod_page,
     }
