@@ -61,7 +61,8 @@ def denoisers_page() -> str:
         "## Captured",
         _COLUMNS,
         table(
-            ["Class", "Used by", "Equal", "Operations", "FLOPs", "Compiled"], map(_captured, captured.items())
+            ["Class", "Used by", "Operations", "Model", "Prompt", "Timestep", "FLOPs", "Compiled"],
+            map(_captured, captured.items()),
         ),
         *(
             ["## Refused", _REASONS, table(["Class", "Used by", "Why"], map(_refused, refused.items()))]
