@@ -33,10 +33,12 @@ for bit.
 *FLOPs*
 :   the share of the arithmetic that these are. At tiny size it is larger than at real size, where nearly all is matrix
     products over the latent's tokens
-
+"""
+_COMPILED: Final = """
 *Compiled*
 :   the relative distance to the modules' results with `capture="inductor"`; up to 1e-4 is taken for rounding
 """
+_HEAD: Final = ("Class", "Used by", "Operations", "Model", "Prompt", "Timestep", "FLOPs")
 _REASONS: Final = """
 These are refused with the sentence that stands here. The operation and the module are those of the tiny size; a line
 of diffusers' own code is named with its file.
@@ -53,17 +55,15 @@ def denoisers_page() -> str:
     tried = {name: found for name, found in classes.items() if "other" not in found}
     captured = {name: found for name, found in tried.items() if found["equal"]}
     refused = {name: found for name, found in tried.items() if not found["equal"]}
+    compiled = any("compiling" in found for found in captured.values())
     others = {name: found for name, found in classes.items() if "other" in found}
     return page(
         "Denoisers",
         _INTRODUCTION,
         _summary(results["versions"], len(classes), len(tried), captured),
         "## Captured",
-        _COLUMNS,
-        table(
-            ["Class", "Used by", "Operations", "Model", "Prompt", "Timestep", "FLOPs", "Compiled"],
-            map(_captured, captured.items()),
-        ),
+        _COLUMNS + _COMPILED * compiled,
+        table([*_HEAD, *["Compiled"] * compiled], (_captured(row, compiled) for row in captured.items())),
         *(
             ["## Refused", _REASONS, table(["Class", "Used by", "Why"], map(_refused, refused.items()))]
             * bool(refused)
@@ -103,7 +103,7 @@ def _summary(versions: Mapping[str, str], whole: int, tried: int, captured: Mapp
     )
 
 
-def _captured(row: tuple[str, Mapping[str, Any]]) -> list[str]:
+def _captured(row: tuple[str, Mapping[str, Any]], compiled: bool) -> list[str]:
     name, found = row
     classes = found["classes"]
     operations = sum(figures["operations"] for figures in classes.values())
@@ -114,7 +114,7 @@ def _captured(row: tuple[str, Mapping[str, Any]]) -> list[str]:
         f"{operations:.0f}",
         *(f"{(figures['operations'] - figures['again']) / max(1, operations):.0%}" for figures in seldom),
         f"{sum(figures['flops_share'] for figures in seldom):.1%}",
-        _compiled(found.get("compiling")),
+        *[_compiled(found.get("compiling"))] * compiled,
     ]
 
 
