@@ -184,9 +184,12 @@ def test_logs_can_be_followed_into_the_next_pod_of_a_shard(
 
 
 def start(*arguments: str, errors: int = subprocess.PIPE) -> subprocess.Popen[str]:
-    """Runs `asyncdiff` as a process of its own, which can be interrupted."""
+    """Runs `asyncdiff` as a process of its own, which can be interrupted even where the tests cannot.
+
+    A shell starts what is to run in the background with interrupts ignored, and so it is for all that this starts.
+    """
     return subprocess.Popen(
-        [sys.executable, "-m", "asyncdiff_runtime.cli", *arguments],
+        ["env", "--default-signal=INT", sys.executable, "-m", "asyncdiff_runtime.cli", *arguments],
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=errors,
