@@ -146,25 +146,13 @@ def _stages(plan: StagePlan) -> Table:
 def _flows(plan: StagePlan) -> Table:
     table = _table("from", "to", "MB")
     table.columns[1].justify = "left"
-    for source, target, count in flows_of(plan):
+    for source, target, count in plan.timing.between_stages:
         table.add_row(name_of(plan, source), name_of(plan, target), _mega(count))
     if plan.timing.schedule.stages > 1:
         others = plan.timing.schedule.stages - 1
         prediction = plan.timing.costs.prediction_bytes * others
         table.add_row("prediction", "all stages", _mega(prediction))
     return table
-
-
-def flows_of(plan: StagePlan) -> list[tuple[int, int, int]]:
-    """Gives the pairs of segments of different stages between which something goes, with its bytes."""
-    schedule, costs = plan.timing.schedule, plan.timing.costs
-    return [
-        (source, target, count)
-        for source in range(schedule.segments)
-        for target in range(source + 1, schedule.segments)
-        if schedule.stage_of(source) != schedule.stage_of(target)
-        and (count := costs.bytes_between(source, [target]))
-    ]
 
 
 def _predictions(plans: Sequence[StagePlan]) -> Table:
@@ -222,7 +210,10 @@ def _plan_as_json(plan: StagePlan) -> JsonValue:
             }
             for segment, spent in enumerate(timing.costs.seconds)
         ],
-        "flows": [{"from": source, "to": target, "bytes": count} for source, target, count in flows_of(plan)],
+        "flows": [
+            {"from": source, "to": target, "bytes": count}
+            for source, target, count in plan.timing.between_stages
+        ],
         "loopSeconds": round(timing.seconds, 6),
         "sequentialSeconds": round(timing.sequential_seconds, 6),
         "speedUp": round(timing.speed_up, 4),
@@ -266,7 +257,7 @@ def page(plans: Sequence[StagePlan]) -> str:
         terms=_terms(plan),
         ring=Markup(ring(plan.timing, plan.begins)),  # noqa: S704 -- it escapes what it is given
         timetable=Markup(timetable(schedule)),  # noqa: S704 -- it is made of numbers
-        flows=flows_of(plan),
+        flows=plan.timing.between_stages,
         stale=_stale(plan, last, names),
         span=last - reached.start,
         newest=reached.stop - 1,

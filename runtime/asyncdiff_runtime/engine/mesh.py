@@ -54,24 +54,8 @@ class Layout:
             raise LayoutError(f"degree is {degree}; a round has at least 1 evaluation.")
         if world == 1:
             return cls(degree, 2 if split is True else 1, 1)
-        if world % degree:
-            raise LayoutError(
-                f"{world} ranks cannot be divided into rounds of {degree} evaluations ({world} / {degree} is no "
-                f"whole number). Start {degree * max(1, world // degree)} or {degree * (world // degree + 1)} "
-                f"ranks, or choose a degree that divides {world}."
-            )
-        groups = world // degree
-        if split is False and groups > 1:
-            raise LayoutError(
-                f"degree={degree} occupies {degree} of {world} ranks and guidance_split=False leaves the other "
-                f"{world - degree} without work. Set guidance_split='auto' or start {degree} ranks."
-            )
-        if split is True and groups == 1:
-            raise LayoutError(
-                f"degree={degree} on {world} ranks leaves none to split guidance over; "
-                f"guidance_split=True needs {2 * degree}."
-            )
-        return cls(degree, groups, world)
+        _check(world, degree, split, name="degree", sets=f"rounds of {degree} evaluations", choice="a degree")
+        return cls(degree, world // degree, world)
 
     @classmethod
     def of_teams(cls, *, stages: int, world: int, split: bool | str) -> "Layout":
@@ -87,24 +71,10 @@ class Layout:
         """
         if world == 1:
             return cls.fit(degree=1, world=1, split=split)
-        if world % stages:
-            raise LayoutError(
-                f"{world} ranks cannot be divided into teams of {stages} stages ({world} / {stages} is no whole "
-                f"number). Start {stages * max(1, world // stages)} or {stages * (world // stages + 1)} ranks, or "
-                f"choose a number of stages that divides {world}."
-            )
-        teams = world // stages
-        if split is False and teams > 1:
-            raise LayoutError(
-                f"stages={stages} occupies {stages} of {world} ranks and guidance_split=False leaves the other "
-                f"{world - stages} without work. Set guidance_split='auto' or start {stages} ranks."
-            )
-        if split is True and teams == 1:
-            raise LayoutError(
-                f"stages={stages} on {world} ranks leaves none to split guidance over; guidance_split=True needs "
-                f"{2 * stages}."
-            )
-        return cls(1, teams, world, stages)
+        _check(
+            world, stages, split, name="stages", sets=f"teams of {stages} stages", choice="a number of stages"
+        )
+        return cls(1, world // stages, world, stages)
 
     @property
     def teams(self) -> int:
@@ -306,6 +276,25 @@ class _Headers:
                         f"A rank died, or left the sampling loop on its own: look at the first traceback."
                     )
         _agree(self.words.tolist(), self.rank)
+
+
+def _check(world: int, size: int, split: bool | str, *, name: str, sets: str, choice: str) -> None:
+    """Makes sure that ranks can be divided into sets of a size, and that guidance has what is left of them."""
+    if world % size:
+        raise LayoutError(
+            f"{world} ranks cannot be divided into {sets} ({world} / {size} is no whole number). Start "
+            f"{size * max(1, world // size)} or {size * (world // size + 1)} ranks, or choose {choice} that divides "
+            f"{world}."
+        )
+    if split is False and world > size:
+        raise LayoutError(
+            f"{name}={size} occupies {size} of {world} ranks and guidance_split=False leaves the other "
+            f"{world - size} without work. Set guidance_split='auto' or start {size} ranks."
+        )
+    if split is True and world == size:
+        raise LayoutError(
+            f"{name}={size} on {world} ranks leaves none to split guidance over; guidance_split=True needs {2 * size}."
+        )
 
 
 def _agree(rows: Sequence[Sequence[int]], rank: int) -> None:

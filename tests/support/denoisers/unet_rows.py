@@ -14,6 +14,15 @@ _LATENT: Final = (ROWS, 4, 8, 8)
 _FRAMES: Final = (ROWS, 4, 3, 8, 8)
 _PROMPT: Final = ("encoder_hidden_states",)
 
+_TWO_BLOCKS_3D: Final = {
+    "down_block_types": ("CrossAttnDownBlock3D", "DownBlock3D"),
+    "up_block_types": ("UpBlock3D", "CrossAttnUpBlock3D"),
+    "block_out_channels": (16, 32),
+    "norm_num_groups": 8,
+    "attention_head_dim": 8,
+    "layers_per_block": 1,
+}
+
 DENOISERS: Final = (
     Row(
         "DreamLiteUNetModel",
@@ -32,14 +41,7 @@ DENOISERS: Final = (
         "I2VGenXLUNet",
         _FRAMES,
         _PROMPT,
-        {
-            "down_block_types": ("CrossAttnDownBlock3D", "DownBlock3D"),
-            "up_block_types": ("UpBlock3D", "CrossAttnUpBlock3D"),
-            "block_out_channels": (16, 32),
-            "norm_num_groups": 8,
-            "attention_head_dim": 8,
-            "layers_per_block": 1,
-        },
+        _TWO_BLOCKS_3D,
         lambda: {
             "fps": torch.tensor([8, 16]),
             "image_latents": tensor(3, *_FRAMES),
@@ -101,14 +103,7 @@ DENOISERS: Final = (
         "UNet3DConditionModel",
         _FRAMES,
         _PROMPT,
-        {
-            "down_block_types": ("CrossAttnDownBlock3D", "DownBlock3D"),
-            "up_block_types": ("UpBlock3D", "CrossAttnUpBlock3D"),
-            "block_out_channels": (16, 32),
-            "norm_num_groups": 8,
-            "attention_head_dim": 8,
-            "layers_per_block": 1,
-        },
+        _TWO_BLOCKS_3D,
         latent_name="sample",
     ),
 )

@@ -4,29 +4,14 @@ import types
 from enum import Enum
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from ..errors import CaptureRefused
 from ..request import Request
+from .fingerprint import PLAIN
 
-_WITHOUT_TENSORS = (
-    type(None),
-    bool,
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    np.generic,
-    torch.dtype,
-    torch.device,
-    Enum,
-    type,
-    types.FunctionType,
-    types.BuiltinFunctionType,
-)
+_WITHOUT_TENSORS = (*PLAIN, np.generic, Enum, type, types.FunctionType, types.BuiltinFunctionType)
 """What an argument may be beside a tensor: a value that cannot change unseen."""
 
 

@@ -32,7 +32,7 @@ _INNER = frozenset(nn.Module().__dict__) - _HOOKS - {"training"}
 _OURS = frozenset({"forward", "_diffusers_hook"})
 """Attributes by which a hook sits on top of a denoiser, above what is captured."""
 
-_PLAIN = frozenset(
+PLAIN = frozenset(
     {
         type(None),
         bool,
@@ -48,6 +48,7 @@ _PLAIN = frozenset(
         torch.memory_format,
     }
 )
+"""Types whose values hold no tensors, and are compared as they are."""
 _BY_IDENTITY = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)
 _DEPTH = 6
 """Objects within objects that are looked into; what lies deeper counts by identity."""
@@ -149,7 +150,7 @@ class _Walk:
             if name in skipped:
                 continue
             yield name
-            yield value if type(value) in _PLAIN else self._described(value, f"{path}.{name}", _DEPTH)
+            yield value if type(value) in PLAIN else self._described(value, f"{path}.{name}", _DEPTH)
         for tensors in (module._parameters, module._buffers):  # noqa: SLF001 -- their names in order, None too
             for name, tensor in tensors.items():
                 yield name
@@ -164,7 +165,7 @@ class _Walk:
     def _described(self, value: Any, path: str, depth: int) -> Fact:
         """A value as something that can be compared, and stays equal only while the value does."""
         kind = type(value)
-        if kind in _PLAIN or isinstance(value, Enum):
+        if kind in PLAIN or isinstance(value, Enum):
             return (kind, value)
         if isinstance(value, Tensor):
             return self._tensor(value)

@@ -39,7 +39,7 @@ def ring(timing: Timing, names: Sequence[str], *, name: str = "ring") -> str:
     angles = _angles(costs.seconds)
     whole = sum(costs.seconds)
     body: list[str] = []
-    flows = _crossing(timing)
+    flows = timing.between_stages
     for source, target, count in flows:
         body.append(
             _way(angles, source, target, count, max(flow[2] for flow in flows), schedule.stage_of(source))
@@ -96,18 +96,6 @@ def _angles(seconds: Sequence[float]) -> list[tuple[float, float]]:
         found.append((at, stop))
         at = stop
     return found
-
-
-def _crossing(timing: Timing) -> list[tuple[int, int, int]]:
-    """What goes from a segment to one of another stage: both, and bytes."""
-    schedule, costs = timing.schedule, timing.costs
-    return [
-        (source, target, count)
-        for source in range(schedule.segments)
-        for target in range(source + 1, schedule.segments)
-        if schedule.stage_of(source) != schedule.stage_of(target)
-        and (count := costs.bytes_between(source, [target]))
-    ]
 
 
 def _point(angle: float, radius: float) -> Point:

@@ -109,6 +109,18 @@ class Timing:
     moved: Mapping[Transfer, int]
     waited: tuple[float, ...]
 
+    @cached_property
+    def between_stages(self) -> tuple[tuple[int, int, int], ...]:
+        """Pairs of segments of different stages of which the second reads something of the first; with its bytes."""
+        schedule = self.schedule
+        return tuple(
+            (source, target, count)
+            for source in range(schedule.segments)
+            for target in range(source + 1, schedule.segments)
+            if schedule.stage_of(source) != schedule.stage_of(target)
+            and (count := self.costs.bytes_between(source, [target]))
+        )
+
     @property
     def seconds(self) -> float:
         """From the first cell to the last prediction."""
