@@ -19,6 +19,7 @@ from asyncdiff_api.formats.progress import MAX_PROGRESS_BYTES
 from asyncdiff_operator.cache import JobKey
 from asyncdiff_operator.names import INDEX_ANNOTATION
 from asyncdiff_operator.polling import POLLS_PER_SECOND, Poller, by_address, read_report
+from support.listening import listen, stop_listening
 from support.repository import ROOT
 
 KEY = JobKey("team", "posters")
@@ -49,13 +50,14 @@ async def served(handler: Handler) -> AsyncIterator[str]:
     await runner.setup()
     for address in ADDRESSES:
         try:
-            await web.TCPSite(runner, address, HTTP_PORT).start()
+            server = await listen(runner, address, HTTP_PORT)
         except OSError:  # another run of these tests is there
             continue
         break
     try:
         yield address
     finally:
+        await stop_listening(server)
         await runner.cleanup()
 
 

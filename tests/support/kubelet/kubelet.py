@@ -141,6 +141,8 @@ class Kubelet:
         await asyncio.sleep(0)
 
     async def _add_node(self, node: Node) -> None:
+        # first of all: the scheduler binds pods to a node before its last request here is answered
+        self._nodes[node.name] = asyncio.create_task(self._beat(node))
         await self._client.send("POST", "/api/v1/nodes", node.registration())
         await self._client.send(
             "PATCH",
@@ -155,7 +157,6 @@ class Kubelet:
         await self._client.send(
             "PATCH", f"/api/v1/nodes/{node.name}", {"spec": {"taints": None}}, "application/merge-patch+json"
         )
-        self._nodes[node.name] = asyncio.create_task(self._beat(node))
 
     def _lease(self, node: Node) -> Document:
         return node.lease(datetime.now(UTC))

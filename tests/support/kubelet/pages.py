@@ -15,6 +15,7 @@ from asyncdiff_api.formats.container import HEALTH_PATH, HTTP_PORT, METRICS_PATH
 from asyncdiff_api.formats.progress import Progress
 
 from support.kubelet.steps import Report
+from support.listening import listen, stop_listening
 
 SECONDS_BETWEEN_LOOKS = 0.02
 
@@ -54,7 +55,7 @@ class Pages:
         """Serves pods by (namespace, name) for logs."""
         self._speakers = speakers
         self._by_address: dict[str, Speaker] = {}
-        self._sites: dict[str, web.TCPSite] = {}
+        self._servers: dict[str, asyncio.Server] = {}
         pods, node = web.Application(), web.Application()
         pods.router.add_get(PROGRESS_PATH, self._progress)
         pods.router.add_get(HEALTH_PATH, self._healthy)
@@ -67,23 +68,24 @@ class Pages:
         """Serves logs on a port of 127.0.0.1, as the API server asks a node for them."""
         await self._pods.setup()
         await self._node.setup()
-        await web.TCPSite(self._node, "127.0.0.1", port, ssl_context=context).start()
+        self._node_server = await listen(self._node, "127.0.0.1", port, context)
 
     async def open(self, address: str, speaker: Speaker) -> None:
         """A pod has begun to serve; opening twice does no harm."""
         self._by_address[address] = speaker
-        if address not in self._sites:
-            self._sites[address] = web.TCPSite(self._pods, address, HTTP_PORT)
-            await self._sites[address].start()
+        if address not in self._servers:
+            self._servers[address] = await listen(self._pods, address, HTTP_PORT)
 
     async def shut(self, address: str) -> None:
         """A pod serves no more."""
         self._by_address.pop(address, None)
-        if (site := self._sites.pop(address, None)) is not None:
-            await site.stop()
+        if (server := self._servers.pop(address, None)) is not None:
+            await stop_listening(server)
 
     async def close(self) -> None:
         """Ends every server."""
+        for server in (*self._servers.values(), self._node_server):
+            await stop_listening(server)
         await self._pods.cleanup()
         await self._node.cleanup()
 

@@ -18,6 +18,7 @@ import aiohttp
 from aiohttp import web
 
 from support.cluster.api import ssl_context
+from support.listening import listen, stop_listening
 from support.processes import free_port
 
 if TYPE_CHECKING:
@@ -114,9 +115,10 @@ class Gateway:
         application.router.add_route("*", "/{path:.*}", self._pass_on)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        self._listener = await listen(self._runner, "127.0.0.1", self.port)
 
     async def _stop(self) -> None:
+        await stop_listening(self._listener)
         await self._runner.cleanup()
         await self._session.close()
         conversations = asyncio.all_tasks() - {asyncio.current_task()}

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 
+from support.listening import stop_listening
 from support.processes import free_port
 from support.proxy.faults import Fault
 from support.proxy.http import relay_http
@@ -132,7 +133,7 @@ class Proxy:
             reset(link)
 
     async def _end(self) -> None:
-        self._server.close()
+        await stop_listening(self._server)
         tasks = list(self._conversations)
         for task in tasks:
             task.cancel()
