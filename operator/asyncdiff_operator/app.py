@@ -46,6 +46,8 @@ HUNG_SECONDS: Final = 300.0
 REPORT_SECONDS: Final = 1.0
 """Reports of a job's pods that come within this time are looked at together."""
 START_RETRY_SECONDS: Final = 2.0
+HEAD_START_SECONDS: Final = 10.0
+"""By which a job that has nothing yet goes before those of which there is only something to tell."""
 
 
 class Operator:
@@ -175,7 +177,7 @@ class Operator:
         await self._elector.acquire()
         logger.info("this replica leads")
         for key in self._cache.jobs():
-            self._queue.add(key)
+            self._want(key)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._elector.keep())
             group.create_task(self._poller.run())
@@ -205,7 +207,7 @@ class Operator:
 
     def _want(self, key: JobKey, after_seconds: float = 0.0) -> None:
         if self._elector.leading:  # a new leader looks at every job anyway
-            self._queue.add(key, after_seconds)
+            self._queue.add(key, after_seconds, HEAD_START_SECONDS if self._cache.is_new(key) else 0.0)
 
     def _new_client(self, session: aiohttp.ClientSession, server: str, timeout_seconds: float) -> ApiClient:
         return ApiClient(

@@ -138,6 +138,13 @@ class Cache:
         """The AsyncDiffJob of that name."""
         return self._objects[ASYNCDIFFJOBS].get(key)
 
+    def is_new(self, key: JobKey) -> bool:
+        """Whether a job has neither a status nor the Job of its shards."""
+        job = self.job(key)
+        return (
+            job is not None and not job.get("status") and not self._by_job[JOBS].get(job["metadata"]["uid"])
+        )
+
     def jobs(self) -> Mapping[JobKey, Manifest]:
         """All AsyncDiffJobs by name; a live view."""
         return self._objects[ASYNCDIFFJOBS]

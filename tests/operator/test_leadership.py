@@ -23,7 +23,16 @@ from support.kubelet import (
     shard_result,
 )
 from support.operator import Nursery, Operator, operator_on
-from support.operator.jobs import Document, Manifest, await_phase, status, submit, writes_of
+from support.operator.jobs import (
+    Document,
+    Manifest,
+    await_phase,
+    child_name,
+    children,
+    status,
+    submit,
+    writes_of,
+)
 from support.processes import wait_until
 
 LEASE = "asyncdiff-operator"
@@ -112,6 +121,26 @@ def test_a_replica_that_does_not_lead_is_ready_knows_the_jobs_and_writes_nothing
         wait_until(
             lambda: second.metric(complete) == 1, what="it to count the job, which it has known all along"
         )
+
+
+def test_a_leader_makes_what_new_jobs_need_before_it_looks_at_the_others(
+    plane: Cluster, nodes: Kubelet, nursery: Nursery
+) -> None:
+    namespace, user = plane.namespace(), "leader-of-many"
+    nodes.behave(namespace, all_goes_well(2, 2))
+    known = [submit(plane.api, namespace, name=f"job-{number}") for number in range(4)]
+    for job in known:
+        plane.api.patch(job, {"status": {"phase": "Pending"}}, subresource="status")
+    new = submit(plane.api, namespace, name="the-last-of-the-list")
+
+    with operator_on(nursery, plane, namespace, identity=user, workers="1"):
+        wanted = sorted(child_name(job) for job in (*known, new))
+        wait_until(
+            lambda: children(plane.api, namespace)["ConfigMap"] == wanted, what="all to be made", seconds=90
+        )
+
+    made = [event for event in writes_of(plane, user) if event.resource == "configmaps"]
+    assert min(made, key=lambda event: event.received).name == child_name(new)
 
 
 def test_replicas_that_are_killed_one_after_the_other_never_write_at_the_same_time(

@@ -5,13 +5,22 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from asyncdiff_operator.queue import JITTER, SPARE_ENTRIES, Agenda, Backoff, QueueClosedError, WorkQueue
+from asyncdiff_operator.queue import (
+    JITTER,
+    SPARE_ENTRIES,
+    Agenda,
+    Backoff,
+    QueueClosedError,
+    Work,
+    WorkQueue,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 KEYS = st.sampled_from(("a", "b", "c"))
 SECONDS = st.sampled_from((0.0, 0.5, 1.0, 10.0))
+HEAD_START = 3.0
 BACKOFF = Backoff(first_seconds=1.0, limit_seconds=8.0)
 
 
@@ -24,16 +33,19 @@ class AgendaAgainstItsRules(RuleBasedStateMachine):
         self.agenda: Agenda[str] = Agenda(BACKOFF, chance=lambda: 0.5)
         self.in_work: set[str] = set()
         self.wanted: dict[str, float] = {}
+        self.turns: dict[str, float] = {}
         self.held_until: dict[str, float] = {}
 
-    def want(self, key: str, due: float) -> None:
+    def want(self, key: str, due: float, head_start: float = 0.0) -> None:
         due = max(due, self.held_until.get(key, 0.0))
+        turn = due if due > self.now else due - head_start
+        self.turns[key] = min(turn, self.turns.get(key, float("inf"))) if key in self.wanted else turn
         self.wanted[key] = min(due, self.wanted.get(key, float("inf")))
 
-    @rule(key=KEYS, after=SECONDS)
-    def add(self, key: str, after: float) -> None:
-        self.agenda.add(key, self.now, after)
-        self.want(key, self.now + after)
+    @rule(key=KEYS, after=SECONDS, head_start=st.sampled_from((0.0, HEAD_START)))
+    def add(self, key: str, after: float, head_start: float) -> None:
+        self.agenda.add(key, self.now, after, head_start)
+        self.want(key, self.now + after, head_start)
 
     @rule(seconds=SECONDS)
     def time_passes(self, seconds: float) -> None:
@@ -47,7 +59,9 @@ class AgendaAgainstItsRules(RuleBasedStateMachine):
         if work is None:
             return
         assert work.key not in self.in_work
-        assert work.due_at == self.wanted.pop(work.key) == min(due.values())
+        assert work.due_at == self.wanted.pop(work.key)
+        assert self.turns[work.key] == min(self.turns[key] for key in due)
+        assert work.due_at <= min(due.values()) + HEAD_START, "one that waits is passed for ever"
         self.held_until.pop(work.key, None)
         self.in_work.add(work.key)
 
@@ -81,8 +95,9 @@ class AgendaAgainstItsRules(RuleBasedStateMachine):
 
     @invariant()
     def it_says_when_to_come_again(self) -> None:
-        waiting = [at for key, at in self.wanted.items() if key not in self.in_work]
-        assert self.agenda.next_due() == min(waiting, default=None)
+        waiting = [max(at, self.now) for key, at in self.wanted.items() if key not in self.in_work]
+        found = self.agenda.next_due()
+        assert (None if found is None else max(found, self.now)) == min(waiting, default=None)
 
     @invariant()
     def it_holds_little_more_than_what_is_wanted(self) -> None:
@@ -102,6 +117,19 @@ TestAgenda = AgendaAgainstItsRules.TestCase
 def test_a_rest_doubles_up_to_its_limit_give_or_take_the_jitter(failures: int, chance: float) -> None:
     plain = min(BACKOFF.first_seconds * 2 ** min(failures - 1, 10), BACKOFF.limit_seconds)
     assert plain * (1 - JITTER) <= BACKOFF.seconds(failures, chance) <= plain * (1 + JITTER)
+
+
+def test_a_key_with_a_head_start_passes_those_that_have_not_been_due_for_so_much_longer() -> None:
+    agenda: Agenda[str] = Agenda(BACKOFF)
+    agenda.add("old", 0.0)
+    agenda.add("told", 1.0)
+    agenda.add("later", 1.0, after_seconds=1.5, head_start_seconds=HEAD_START)
+    agenda.add("new", 3.5, head_start_seconds=HEAD_START)
+    agenda.add("told", 3.5, head_start_seconds=0.0)
+
+    taken = [agenda.take(4.0) for _ in range(5)]
+
+    assert taken == [Work("old", 0.0), Work("new", 3.5), Work("told", 1.0), Work("later", 2.5), None]
 
 
 def test_a_worker_that_waits_gets_what_is_added_and_what_becomes_due() -> None:
