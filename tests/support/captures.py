@@ -34,6 +34,8 @@ class Recorder:
         self.requests.append(request)
         return request.run()
 
+    plainly = __call__
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:

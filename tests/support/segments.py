@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from asyncdiff_runtime.engine.graph.program import Program
 from asyncdiff_runtime.engine.stages.segments import Segments
-from asyncdiff_runtime.engine.stages.workload import Carried, Workload
+from asyncdiff_runtime.engine.stages.workload import Carried, Held, Workload
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -21,6 +21,13 @@ def one_by_one(program: Program, segments: Segments, tensors: Sequence[Tensor]) 
             reads = [handed[name] if name in handed else common[name] for name in part.reads]
             made.append(dict(zip(part.gives, part.module(*reads), strict=True)))
     return program.output(tuple(made[-1].values()))
+
+
+@st.composite
+def weights(draw: st.DrawFn, places: int) -> tuple[Held, ...]:
+    """Weights that some of so many places read."""
+    read = st.sets(st.integers(0, places - 1), min_size=1, max_size=3).map(lambda found: tuple(sorted(found)))
+    return tuple(draw(st.lists(st.builds(Held, read, st.integers(1, 8)), min_size=1, max_size=6)))
 
 
 @st.composite

@@ -23,7 +23,8 @@ from .graph.options import Capture, Lowering
 from .lowering import Compile
 from .parallelize import Parallel, parallelize, speed_up
 from .report import Report
-from .strategy import AsyncStages, Data, Exact, Lookahead, Strategy
+from .strategy import AsyncStages, Data, Exact, Lookahead, StageWeights, Strategy
+from .weights import weightless
 
 __all__ = [
     "AsyncStages",
@@ -46,7 +47,9 @@ __all__ = [
     "Refused",
     "Report",
     "SplitRefused",
+    "StageWeights",
     "Strategy",
     "parallelize",
     "speed_up",
+    "weightless",
 ]

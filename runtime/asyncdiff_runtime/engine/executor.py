@@ -24,6 +24,9 @@ class Evaluator(Protocol):
     def __call__(self, request: Request) -> Any:
         """The output of a request."""
 
+    def plainly(self, request: Request) -> Any:
+        """The output of a request by itself, made in the plainest way there is: by its modules, if they can."""
+
 
 class Plainly:
     """Evaluates each request by its modules."""
@@ -34,6 +37,8 @@ class Plainly:
     def __call__(self, request: Request) -> Any:
         """The output of a request."""
         return request.run()
+
+    plainly = __call__
 
 
 Grid = Sequence[Sequence[Request]]
@@ -97,7 +102,7 @@ class Executor:
         """Evaluates a new kind of request on every rank, to know the form of its output."""
         nothing = torch.empty(0, dtype=torch.uint8, device=self.mesh.device)
         with self._failing_together(stamp, nothing):
-            output = request.run()
+            output = self.evaluate.plainly(request)
         self.mesh.gather(stamp, nothing)
         self._forms[key] = OutputForm.of(output, request.rows)
 
@@ -113,10 +118,10 @@ class Executor:
             )
         groups = self.layout.groups
         frame = Frame.of([form], divide([request.rows], groups, whole=True))
-        whole = self._exchange(stamp, [[request]], frame, Request.run)
+        whole = self._exchange(stamp, [[request]], frame, self.evaluate.plainly)
         try:
             frame = Frame.of([form], divide([request.rows], groups, whole=False))
-            apart = self._exchange(stamp, [[request]], frame, Request.run)
+            apart = self._exchange(stamp, [[request]], frame, self.evaluate.plainly)
         except Exception as error:
             raise SplitRefused(
                 f"The denoiser cannot evaluate some of its {request.rows} rows without the others ({error}). "

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from .denoisers import Denoisers
-from .errors import LayoutError
+from .errors import LayoutError, PipelineRefused
 from .executor import Evaluator, Executor, Plainly
 from .graph.lowerings import lowering_for
 from .graph.options import Capture, Lowering
@@ -21,8 +21,10 @@ from .mesh import Alone, Layout, Mesh, join
 from .report import Report
 from .session import Session
 from .stages.links import Links
-from .stages.preparation import staged
+from .stages.preparation import Staging
+from .stages.sharded import ShardedPrograms
 from .strategy import AsyncStages, Data, Exact, Lookahead, Strategy
+from .weights import take_weights, weights_of
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +47,16 @@ class Parallel:
         return self._session.report
 
     def restore(self) -> None:
-        """Gives the pipeline back as it was. Doing so twice is harmless."""
+        """Gives the pipeline back as it was. Doing so twice is harmless.
+
+        Denoisers whose weights were sharded stay without, and say so when they are called; parallelized so again,
+        they read them again from their files.
+        """
         for module in self._denoisers.modules.values():
             detach(module)
+            weights = weights_of(module)
+            if weights is not None:
+                weights.release()
         self._session.executor.release()
 
     def __enter__(self) -> "Parallel":
@@ -95,10 +104,11 @@ def parallelize(
     staging = Lowering.EAGER if isinstance(strategy, AsyncStages) and capture is None else capture
     how, found = _lowering(compile, staging), Denoisers.of(pipe, denoiser)
     device = join(_device_type(pipe), timeout_seconds)
-    if device.type == "cuda" and pipe.device.type == "cpu":
-        pipe.to(device)
     mesh = Mesh(device if device.type == "cuda" else pipe.device, timeout_seconds)
     layout = _layout(strategy, mesh.world, guidance_split)
+    _weigh(found, strategy)
+    if device.type == "cuda" and pipe.device.type == "cpu":
+        pipe.to(device)
     executor = (
         _staging(strategy, capture, mesh, layout)
         if isinstance(strategy, AsyncStages)
@@ -127,6 +137,7 @@ def speed_up(
         PipelineRefused: the pipeline carries something that the engine cannot work beneath.
     """
     how, found = _lowering(compile, capture), Denoisers.of(pipe, denoiser)
+    _weigh(found, Exact())
     mesh = Alone(pipe.device)
     executor = Executor(mesh, Layout.fit(degree=1, world=1, split=False), _evaluator(capture, mesh))
     return _hooked(found, Session(pipe, Exact(), executor), how)
@@ -178,20 +189,35 @@ def _staging(strategy: AsyncStages, capture: "Capture | str | None", mesh: Mesh,
     links = Links.of(mesh, strategy.stages) if layout.stages > 1 else None
     here = 1 if links else strategy.stages
     lowerings = lowering_for(mesh.device, chosen.lowering, chosen.cache, recordings=4 * (here + 1))
-    programs = Programs(
-        partial(
-            staged,
-            strategy=strategy,
-            lowerings=lowerings,
-            held_bytes=chosen.held_bytes,
-            device=mesh.device,
-            links=links,
-        ),
-        exact=lowerings.exact,
-        strict=True,
-        capacity=chosen.programs,
+    staging = Staging(
+        strategy=strategy,
+        lowerings=lowerings,
+        held_bytes=chosen.held_bytes,
+        device=mesh.device,
+        links=links,
+    )
+    programs = (
+        ShardedPrograms(staging.share, capacity=chosen.programs)
+        if strategy.sharded
+        else Programs(staging.whole, exact=lowerings.exact, strict=True, capacity=chosen.programs)
     )
     return Executor(mesh, layout, programs, links)
+
+
+def _weigh(found: Denoisers, strategy: Strategy) -> None:
+    """Takes the denoisers' weights out of them where each rank is to hold its share.
+
+    Raises:
+        PipelineRefused: they are not in them, and each rank is to hold all.
+    """
+    for name, module in found.denoisers.items():
+        if isinstance(strategy, AsyncStages) and strategy.sharded:
+            take_weights(module)
+        elif weights_of(module) is not None:
+            raise PipelineRefused(
+                f"The pipeline's {name} has no weights: they were left in their files, or let go. It runs by "
+                f"AsyncStages(…, weights='sharded') alone; load the pipeline again for anything else."
+            )
 
 
 def _layout(strategy: Strategy, world: int, split: "bool | Literal['auto']") -> Layout:

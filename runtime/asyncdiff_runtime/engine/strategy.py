@@ -1,6 +1,7 @@
 """What a user may ask for: the strategies, as plain data."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
 
 from .errors import LayoutError
@@ -65,6 +66,15 @@ class Lookahead:
                 raise LayoutError(message)
 
 
+class StageWeights(StrEnum):
+    """Which of the denoiser's weights a rank holds."""
+
+    REPLICATED = "replicated"
+    """All of them."""
+    SHARDED = "sharded"
+    """Those that its stage reads. The others are never read, or let go before the first evaluation."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AsyncStages:
     """The denoiser's graph cut into stages that work at the same time, each on what the others gave an evaluation ago.
@@ -88,10 +98,16 @@ class AsyncStages:
     """Paths of the modules at which stages begin, as `up_blocks.1`, in the order in which they run; "auto" chooses the
     places at which the slowest stage is quickest."""
 
+    weights: StageWeights | Literal["replicated", "sharded"] = StageWeights.REPLICATED
+    """Which of the denoiser's weights a rank holds. Where they are sharded, `cut="auto"` gives no stage more than an
+    even share and a tenth of all, if there is such a cut."""
+
     time_shift: bool = False
     """Gives the denoiser the timestep of the evaluation before, which suits what it reads of it."""
 
     def __post_init__(self) -> None:
+        if self.weights not in tuple(StageWeights):
+            raise LayoutError(f"weights is {self.weights!r}; there are {' and '.join(StageWeights)}.")
         named = 0 if self.cut == "auto" else len(self.cut)
         wanted = 2 if self.stages == 1 else self.stages
         rules = (
@@ -117,6 +133,11 @@ class AsyncStages:
         for holds, message in rules:
             if not holds:
                 raise LayoutError(message)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether a rank holds its stage's weights alone."""
+        return self.weights == StageWeights.SHARDED
 
     def exact(self, evaluation: int, evaluations: int) -> bool:
         """Whether an evaluation, counted from 0, reads nothing old."""

@@ -1,6 +1,10 @@
 """The cut is the best there is, the same on every rank, and says when a name means nothing."""
 
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
+from math import inf
 
 import pytest
 from asyncdiff_runtime.engine.errors import LayoutError
@@ -12,21 +16,50 @@ from asyncdiff_runtime.engine.stages.workload import Carried, Workload, stage_se
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.captures import Graph, graph_of
-from support.segments import workloads
+from support.segments import weights, workloads
 
 
-def every_cut(load: Workload, stages: int, period: int, per_byte: float, *, circular: bool) -> list[float]:
-    """The slowest stage of every cut of a kind."""
+def every_cut(
+    load: Workload, stages: int, period: int, per_byte: float, *, circular: bool, most: float = inf
+) -> list[float]:
+    """The slowest stage of every cut of a kind of which no stage reads more than so many bytes of weights."""
     found = []
     for boundaries in combinations(load.boundaries, stages if circular else stages - 1):
         if circular and not any(
             value.made < boundaries[0] and value.read[-1] >= boundaries[-1] for value in load.values
         ):
             continue
+        if max(weights_of_stages(load, boundaries, stages)) > most:
+            continue
         found.append(
             max(stage_seconds(load, boundaries, circular=circular, period=period, seconds_per_byte=per_byte))
         )
     return found
+
+
+def weights_of_stages(load: Workload, boundaries: Sequence[int], stages: int) -> list[int]:
+    """Bytes of the weights of each stage."""
+    read = [{bisect_right(boundaries, place) % stages for place in weight.read} for weight in load.weights]
+    return [
+        sum(weight.bytes for weight, by in zip(load.weights, read, strict=True) if stage in by)
+        for stage in range(stages)
+    ]
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), load=workloads(), stages=st.integers(2, 4))
+def test_no_cut_within_a_limit_of_weights_is_better(data: st.DataObject, load: Workload, stages: int) -> None:
+    load = replace(load, weights=data.draw(weights(load.end)))
+    most = data.draw(st.integers(1, sum(weight.bytes for weight in load.weights)))
+    circles = every_cut(load, stages, 1, 0.1, circular=True, most=most)
+    chains = every_cut(load, stages, 1, 0.1, circular=False, most=most)
+    found = best_cut(load, stages, seconds_per_byte=0.1, most_weight_bytes=most)
+    if not circles and not chains:
+        assert found is None
+        return
+    assert found is not None
+    assert max(weights_of_stages(load, found.boundaries, stages)) <= most
+    assert max(found.seconds) == pytest.approx(min(circles if found.circular else chains))
 
 
 @settings(max_examples=150, deadline=None)

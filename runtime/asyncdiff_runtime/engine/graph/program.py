@@ -52,7 +52,7 @@ class Program:
 
     Attributes:
         report: what was hoisted.
-        lasting: weights, and what follows from them alone, by name.
+        lasting: what is read of weights, and of what follows from them alone, by name.
     """
 
     def __init__(self, captured: Captured, hoisted: Hoisted, lower: Lower) -> None:
@@ -65,6 +65,10 @@ class Program:
         lasting: dict[str, Tensor] = dict(captured.weights)
         with _plain():
             lasting |= Bound(hoisted.constants, lower, lasting).run(lasting)
+        read = {
+            name for part in (hoisted.generation, hoisted.evaluation, hoisted.latent) for name in part.reads
+        }
+        lasting = {name: lasting[name] for name in lasting.keys() & read}
         self.lasting: Mapping[str, Tensor] = lasting
         self._generation = Bound(hoisted.generation, lower, lasting)
         self._evaluation = Bound(hoisted.evaluation, lower, lasting)

@@ -108,6 +108,10 @@ class Programs:
         self._attempts = 0
         self._states.begin()
 
+    def plainly(self, request: Request) -> Any:
+        """The output of a request by its modules."""
+        return request.run()
+
     def __call__(self, request: Request) -> Any:
         """The output of a request."""
         if torch.is_grad_enabled():

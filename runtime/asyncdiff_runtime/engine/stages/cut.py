@@ -9,12 +9,13 @@ boundaries at once, by which boundaries a row of stages can end at; the lowest i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
 
-from .workload import Carried, Workload, stage_seconds
+from .workload import Carried, Held, Workload, stage_seconds
 
 _PLACES = 512
 """Boundaries that are tried; of more, the narrowest in each of as many runs of equal work."""
@@ -51,18 +52,26 @@ class Cut:
         return sum(self.seconds) / len(self.seconds) / max(self.seconds)
 
 
-def best_cut(load: Workload, stages: int, *, period: int = 1, seconds_per_byte: float = 0.0) -> Cut | None:
-    """The cut of which the slowest stage is quickest; None if the line has too few boundaries.
+def best_cut(
+    load: Workload,
+    stages: int,
+    *,
+    period: int = 1,
+    seconds_per_byte: float = 0.0,
+    most_weight_bytes: float = inf,
+) -> Cut | None:
+    """The cut of which the slowest stage is quickest; None if there is none.
 
     Args:
         load: the line.
         stages: how many there are to be.
         period: evaluations from one refresh of a stage other than the shell to the next.
         seconds_per_byte: of a link between two stages.
+        most_weight_bytes: of the weights that a stage may read.
     """
     if stages == 1:
         return Cut((), False, (sum(load.seconds),))
-    costs = _Costs.of(load, period, seconds_per_byte)
+    costs = _Costs.of(load, period, seconds_per_byte).within(load.weights, most_weight_bytes)
     found = [
         Cut(
             boundaries,
@@ -86,8 +95,8 @@ class _Costs:
 
     Attributes:
         points: the boundaries that are tried, the line's start and its end among them.
-        middle: `[i, j]`: a stage from `points[i]` to `points[j]`; it grows with j.
-        shell: `[i, j]`: the stage up to `points[i]` and from `points[j]` on.
+        middle: `[i, j]`: a stage from `points[i]` to `points[j]`; it grows with j, and may end infinite.
+        shell: `[i, j]`: the stage up to `points[i]` and from `points[j]` on; infinite where it must not be.
         direct: `[i, j]`: whether the shell hands itself something.
     """
 
@@ -111,10 +120,26 @@ class _Costs:
             direct=direct > 0,
         )
 
+    def within(self, weights: Sequence[Held], most_bytes: float) -> "_Costs":
+        """The same, without stages that read more than so many bytes of weights."""
+        if most_bytes == inf:
+            return self
+        read = _received([Carried(-1, weight.read, weight.bytes) for weight in weights], self.points)
+        twice = _handed_past(
+            [Carried(weight.read[0], weight.read[-1:], weight.bytes) for weight in weights], self.points
+        )
+        around = read[0][:, None] + read[:, -1][None, :] - twice
+        return replace(
+            self,
+            middle=np.where(read > most_bytes, inf, self.middle),
+            shell=np.where(around > most_bytes, inf, self.shell),
+        )
+
     def best(self, stages: int, *, circular: bool) -> tuple[int, ...] | None:
         """The boundaries of the lowest maximum."""
         allowed = self._ends(circular=circular)
-        low, high = 0.0, float(self.middle.max() + self.shell.max())
+        low = 0.0
+        high = sum(float(costs[costs < inf].max(initial=0.0)) for costs in (self.middle, self.shell))
         if self._row(high, stages, allowed) is None:
             return None
         for _ in range(_HALVINGS):

@@ -1,7 +1,7 @@
 """The ranks that share a sample, one stage each, and what goes between them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import perf_counter
@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..errors import RanksDiverged, RankTimeout
+from ..errors import RankFailed, RanksDiverged, RankTimeout
 from ..mesh import CUT_OFF, Mesh
 
 
@@ -114,6 +114,27 @@ class Links:
         with self.mesh.timed(), self._bounded(about):
             dist.all_gather_into_tensor(flags, flag, self.group)
         return [rank for rank, said in zip(self.ranks, flags.tolist(), strict=True) if said]
+
+    @contextmanager
+    def failing_together(self, about: str) -> Iterator[None]:
+        """Does what each member does for itself; where it fails on one, all learn of it at once.
+
+        Raises:
+            RankFailed: it failed on another member.
+            RankTimeout: one did not come to its end.
+        """
+        try:
+            yield
+        except Exception:
+            with suppress(RankTimeout):
+                self.failed(True, about)
+            raise
+        failed = self.failed(False, about)
+        if failed:
+            raise RankFailed(
+                f"Rank {failed[0]} failed at {about}; this rank ({self.mesh.rank}) stopped with it. The cause is in "
+                f"the traceback of rank {failed[0]}."
+            )
 
     def share(self, member: int, tensors: Sequence[Tensor], about: str) -> None:
         """Gives all members what one has, into tensors of the same form.

@@ -79,11 +79,10 @@ class Ranks:
 
     def __init__(self, bound: BoundSegments, links: Links, *, circular: bool, rehearsed: bool = True) -> None:
         stages = len(links.ranks)
-        shell = 0 if circular else stages - 1
         self._bound = bound
         self._links = links
-        self._members = {stage: (stage - shell) % stages for stage in range(stages)}
-        self._stage = (links.place + shell) % stages
+        self._members = {stage_of(place, stages, circular=circular): place for place in range(stages)}
+        self._stage = stage_of(links.place, stages, circular=circular)
         self._forms: dict[str, Form] = {}
         self._agreed: set[str] = set()
         self._rehearsed = rehearsed
@@ -126,6 +125,11 @@ class Ranks:
         names = self._bound.segments.parts[-1].gives
         device = self._links.mesh.device
         return prediction or tuple(self._forms[name].empty(device) for name in names)
+
+
+def stage_of(place: int, stages: int, *, circular: bool) -> int:
+    """The stage that a member of a team runs: the first member has the shell, which makes the predictions."""
+    return place if circular else (place + stages - 1) % stages
 
 
 @dataclass(eq=False)

@@ -22,6 +22,19 @@ class Carried:
 
 
 @dataclass(frozen=True)
+class Held:
+    """A weight.
+
+    Attributes:
+        read: the places at which it is read, itself or what was made of it, in order.
+        bytes: its size.
+    """
+
+    read: tuple[int, ...]
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Workload:
     """A line to be cut.
 
@@ -29,11 +42,13 @@ class Workload:
         seconds: of each place.
         values: what later places read of earlier ones.
         boundaries: the places at which a boundary may lie, in order.
+        weights: that places read; none where it does not matter who holds them.
     """
 
     seconds: tuple[float, ...]
     values: tuple[Carried, ...]
     boundaries: tuple[int, ...]
+    weights: tuple[Held, ...] = ()
 
     @property
     def end(self) -> int:
