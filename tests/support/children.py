@@ -118,11 +118,14 @@ def pod(
         state: What it does.
         name: Tells pods of one shard apart.
         changes: `result`, `code`, `waits` (the kubelet's reason and message), `unscheduled` (the scheduler's
-            message), `disrupted`, `going` (the end of the grace period), `drains`, `created`, `phase`, `why`.
+            message), `disrupted`, `going` (the end of the grace period), `failures`, `drains`, `created`, `phase`,
+            `why`.
     """
     step = Step.FINISH if shard is None else Step.SHARDS
     prefix = f"{job['metadata']['name']}-{'finish' if shard is None else shard}"
     annotations = {} if shard is None else {"batch.kubernetes.io/job-completion-index": str(shard)}
+    if "failures" in changes:
+        annotations["batch.kubernetes.io/job-index-failure-count"] = str(changes["failures"])
     if "drains" in changes:
         annotations["batch.kubernetes.io/job-index-ignored-failure-count"] = str(changes["drains"])
     metadata: Document = {

@@ -61,7 +61,7 @@ _MEANING = {
     ExitCode.BAD_LINES: "More of this shard's lines or items failed than maxFailedItems allows.",
     ExitCode.MODEL_UNAVAILABLE: "The model is missing, gated or unreadable.",
     ExitCode.OUTPUT_REFUSED: "The output may not be written: no bucket, permission or conditional writes.",
-    ExitCode.UNEXPECTED: "Anything else, a lost or hung GPU included: another pod tries again.",
+    ExitCode.UNEXPECTED: "Anything else, a lost or hung GPU included.",
     ExitCode.DOES_NOT_FIT: "The model does not fit the GPUs that the job asked for.",
     ExitCode.OUTAGE: "The output or the model hub stayed away through every retry.",
     ExitCode.DRAINED: "The pod was asked to go, wrote down what was finished, and wants to be resumed.",
@@ -90,5 +90,5 @@ def describe_exit(code: int) -> str:
     if code in tuple(ExitCode):
         return ExitCode(code).meaning
     if code > _SIGNALS_FROM:
-        return f"The container was ended by signal {code - _SIGNALS_FROM}: another pod tries again."
-    return f"The container ended with {code}, which is none of the runtime's codes: another pod tries again."
+        return f"The container was ended by signal {code - _SIGNALS_FROM}."
+    return f"The container ended with {code}, which is none of the runtime's codes."

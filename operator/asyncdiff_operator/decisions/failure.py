@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Final
 
 from asyncdiff_api.formats.conditions import REASONS, Reason
@@ -37,8 +38,28 @@ def is_drained(pod: ChildPod) -> bool:
 
 
 def failed_pods(pods: Iterable[ChildPod]) -> tuple[ChildPod, ...]:
-    """Gives the pods that failed by themselves."""
-    return tuple(pod for pod in pods if pod.phase == "Failed" and not is_drained(pod))
+    """Gives the pods that failed by themselves, the last that was made last."""
+    failed = (pod for pod in pods if pod.phase == "Failed" and not is_drained(pod))
+    return tuple(
+        sorted(failed, key=lambda pod: (pod.created_at or datetime.min.replace(tzinfo=UTC), pod.name))
+    )
+
+
+def shards_given_up(job: ChildJob, failed: Iterable[ChildPod]) -> frozenset[int]:
+    """Gives the shards that get no other pod: those that their Job names, and those that it is about to name."""
+    codes = codes_with(FailurePolicyAction.FAIL_INDEX)
+    final = (
+        pod.shard
+        for pod in failed
+        if pod.exit_code in codes or (job.retries is not None and pod.failures >= job.retries)
+    )
+    return job.failed | ({shard for shard in final if shard is not None} - job.completed)
+
+
+def is_ending(job: ChildJob, pods: Iterable[ChildPod]) -> bool:
+    """Whether no shard gets another pod: the Job's end is decided, or a pod has failed in a way that decides it."""
+    codes = codes_with(FailurePolicyAction.FAIL_JOB)
+    return job.ending or any(pod.exit_code in codes for pod in failed_pods(pods))
 
 
 def reason_of_end(pod: ChildPod) -> Reason:

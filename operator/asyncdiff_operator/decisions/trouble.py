@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from asyncdiff_api.formats.conditions import Reason
 
-from asyncdiff_operator.decisions.failure import failed_pods, told_at_end
+from asyncdiff_operator.decisions.failure import failed_pods, is_ending, shards_given_up, told_at_end
 from asyncdiff_operator.decisions.waiting import missing_object, told_by_events, told_by_pods, waiting_pods
 from asyncdiff_operator.observed import Question, Report
 from asyncdiff_operator.reading.indexes import capital, name_shards
@@ -75,16 +75,15 @@ def pods_that_wait(situation: Situation, job: ChildJob, pods: Iterable[ChildPod]
 def failing_shards(situation: Situation, job: ChildJob) -> Iterator[Finding]:
     """Finds shards that were given up, and shards that are tried again."""
     failed = failed_pods(situation.shard_pods)
-    if job.failed:
-        last = [pod for pod in failed if pod.shard in job.failed][-1:]
+    given_up = shards_given_up(job, failed)
+    if given_up:
+        last = [pod for pod in failed if pod.shard in given_up][-1:]
         why = f": {told_at_end(last[0])}" if last else ""
-        plural = "have" if len(job.failed) > 1 else "has"
-        yield Finding(
-            Reason.SHARDS_FAILED, f"{capital(name_shards(job.failed))} {plural} failed for good{why}"
-        )
-    settled = job.completed | job.failed
+        plural = "have" if len(given_up) > 1 else "has"
+        yield Finding(Reason.SHARDS_FAILED, f"{capital(name_shards(given_up))} {plural} failed for good{why}")
+    settled = job.completed | given_up
     again = [pod for pod in failed if pod.shard is not None and pod.shard not in settled]
-    if again:
+    if again and not is_ending(job, failed):
         shards = {pod.shard for pod in again if pod.shard is not None}
         verb = "run" if len(shards) > 1 else "runs"
         detail = f"{capital(name_shards(shards))} {verb} again. {told_at_end(again[-1])}"

@@ -10,6 +10,7 @@ from asyncdiff_api.status import ConditionType
 from asyncdiff_operator.children.config_map import config_map
 from asyncdiff_operator.decisions.decision import Decision, ask, earliest
 from asyncdiff_operator.decisions.drains import drained_too_often
+from asyncdiff_operator.decisions.failure import is_ending
 from asyncdiff_operator.decisions.start_deadline import end_without_start, seconds_to_start
 from asyncdiff_operator.decisions.stuck_pods import force_deletions, seconds_to_force, stuck
 from asyncdiff_operator.decisions.suspension import detail_of, kept_down, suspended_stand, who_suspends
@@ -132,7 +133,9 @@ def _between_pods(situation: Situation, job: ChildJob, waiting: Waiting) -> Stan
     done = {pod.shard for pod in situation.shard_pods if pod.phase == "Succeeded"}
     if len(done | job.completed | job.failed) >= job.shards:
         return yes(Reason.FINISHING)
-    return yes(Reason.DRAINING) if job.ending else no(Reason.PODS_REPLACED, waiting.detail)
+    if is_ending(job, situation.shard_pods):
+        return yes(Reason.DRAINING)
+    return no(Reason.PODS_REPLACED, waiting.detail)
 
 
 def _pods_to_ask(situation: Situation) -> tuple[Manifest, ...]:

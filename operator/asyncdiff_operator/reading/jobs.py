@@ -57,6 +57,12 @@ class ChildJob:
         return int(self.spec.get("completions") or 1)
 
     @property
+    def retries(self) -> int | None:
+        """How many retries each shard has; None where all have them together."""
+        limit = self.spec.get("backoffLimitPerIndex")
+        return None if limit is None else int(limit)
+
+    @property
     def image(self) -> str:
         """The image that its pods run."""
         return str(self.spec["template"]["spec"]["containers"][0]["image"])

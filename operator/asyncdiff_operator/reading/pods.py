@@ -12,7 +12,14 @@ from asyncdiff_api.formats.errors import ContractError
 from asyncdiff_api.formats.result import Result
 
 from asyncdiff_operator.children.failure_policy import DISRUPTION
-from asyncdiff_operator.names import DRAINS_ANNOTATION, GIVEN_UP, INDEX_ANNOTATION, STEP_LABEL, Step
+from asyncdiff_operator.names import (
+    DRAINS_ANNOTATION,
+    FAILURES_ANNOTATION,
+    GIVEN_UP,
+    INDEX_ANNOTATION,
+    STEP_LABEL,
+    Step,
+)
 from asyncdiff_operator.observed import Manifest
 from asyncdiff_operator.reading.numbers import read_number
 from asyncdiff_operator.reading.times import read_time
@@ -55,6 +62,11 @@ class ChildPod:
     def drains(self) -> int:
         """How many of the shard's pods before this one ended without a retry's being charged."""
         return read_number((self._metadata.get("annotations") or {}).get(DRAINS_ANNOTATION)) or 0
+
+    @property
+    def failures(self) -> int:
+        """How many of the shard's retries had been charged before this pod."""
+        return read_number((self._metadata.get("annotations") or {}).get(FAILURES_ANNOTATION)) or 0
 
     @property
     def created_at(self) -> datetime | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from asyncdiff_api.formats.conditions import Reason
+from asyncdiff_api.formats.exit_codes import FailurePolicyAction, codes_with
 from asyncdiff_api.formats.progress import SecondsPerItem
 from asyncdiff_api.status import ConditionType, Phase
 from asyncdiff_operator.intent import Delete, Patch
@@ -87,7 +88,7 @@ TROUBLES = [
     pytest.param(
         running(pod(JOB, 0, "failed", code=137), pod(JOB, 0, name="b")),
         "ShardsRetrying",
-        "The container was ended by signal 9: another pod tries again.",
+        "Shard 0 runs again. Shard 0 (pod posters-0-a): The container was ended by signal 9.",
         id="killed",
     ),
     pytest.param(
@@ -167,6 +168,59 @@ def test_what_is_no_trouble_is_not_called_one(observed: Observed) -> None:
     assert conditions_of(status)["Degraded"] == ("False", "Healthy"), message_of(
         status, ConditionType.DEGRADED
     )
+
+
+@pytest.mark.parametrize("code", codes_with(FailurePolicyAction.FAIL_JOB))
+def test_nothing_is_said_to_run_again_where_a_failure_ends_the_job(code: int) -> None:
+    failed = pod(JOB, 0, "failed", code=code, created=after(minutes=1))
+    for observed in (
+        running(failed, pod(JOB, 1, "failed", code=74)),
+        running(failed, status={"conditions": ended("FailureTarget", "PodFailurePolicy")}),
+    ):
+        status = look(observed, after(minutes=2))
+        assert conditions_of(status)["Degraded"] == ("False", "Healthy")
+        assert conditions_of(status)["Progressing"] == ("True", "Draining")
+
+
+@pytest.mark.parametrize(
+    ("failed", "job_says"),
+    [
+        pytest.param(pod(JOB, 0, "failed", failures=3), {}, id="its retries are used up"),
+        pytest.param(pod(JOB, 0, "failed", code=65), {}, id="more lines are wrong than may be"),
+        pytest.param(pod(JOB, 0, "failed", code=74), {"failedIndexes": "0"}, id="its Job says so"),
+    ],
+)
+def test_a_shard_that_gets_no_other_pod_has_failed_before_its_job_says_so(
+    failed: Document, job_says: Document
+) -> None:
+    status = look(running(failed, pod(JOB, 1), status=job_says), after(minutes=2))
+    message = message_of(status, ConditionType.DEGRADED)
+    assert conditions_of(status)["Degraded"] == ("True", "ShardsFailed")
+    assert "Shard 0 has failed for good: Shard 0 (pod posters-0-a)" in message
+    assert "again" not in message
+
+
+def test_of_a_shard_that_failed_repeatedly_the_last_error_is_told() -> None:
+    pods = (
+        pod(
+            JOB,
+            0,
+            "failed",
+            name="z",
+            created=after(seconds=1),
+            result=result(counts(), "Outage", "the first"),
+        ),
+        pod(
+            JOB,
+            0,
+            "failed",
+            name="a",
+            created=after(seconds=9),
+            result=result(counts(), "Outage", "the last"),
+        ),
+    )
+    message = message_of(look(running(*pods), after(minutes=2)), ConditionType.DEGRADED)
+    assert message == "Shard 0 runs again. Shard 0 (pod posters-0-a): the last."
 
 
 def test_a_pod_that_does_not_serve_its_pages_yet_is_not_called_silent() -> None:
