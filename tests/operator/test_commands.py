@@ -85,6 +85,32 @@ def test_another_job_of_the_same_name_is_refused(namespace: str, tmp_path: Path)
 
     assert again.exit_code == 64
     assert "with another spec" in again.stderr
+    assert "it differs in generate.steps." in again.stderr
+
+
+def test_a_job_that_was_scaled_is_still_the_same_and_the_difference_is_named(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    run("submit", str(job_file(tmp_path)), "-n", namespace)
+    cluster.kubectl("scale", "adj", "posters", "--namespace", namespace, "--replicas", "3")
+
+    again = run("submit", str(job_file(tmp_path)), "-n", namespace)
+
+    assert again.exit_code == 0
+    assert "posters exists already" in again.stderr
+    assert "parallelism.pods is 3 there and 1 in the file" in " ".join(again.stderr.split())
+
+
+def test_what_was_changed_meanwhile_does_not_hide_what_may_not_change(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    run("submit", str(job_file(tmp_path)), "-n", namespace)
+    cluster.api.patch(posters(namespace), {"spec": {"run": {"suspend": True}}})
+
+    again = run("submit", str(job_file(tmp_path, {"spec.generate.prompts": ["an owl"]})), "-n", namespace)
+
+    assert again.exit_code == 64
+    assert "it differs in generate.prompts." in again.stderr
 
 
 def test_a_wrong_file_is_refused_before_any_cluster_is_asked(

@@ -17,6 +17,7 @@ from asyncdiff_api.formats.errors import InvalidJobError
 from asyncdiff_api.job import KIND
 
 from asyncdiff_operator.commands.cluster import Cluster, JobExistsError, connect
+from asyncdiff_operator.commands.differences import Difference, differences
 from asyncdiff_operator.commands.output import console, error_console
 
 if TYPE_CHECKING:
@@ -42,16 +43,19 @@ def submit_job(
     """Create a job in the cluster of the kubeconfig.
 
     The file is checked first, as `asyncdiff validate` does. A job that is there already with the same spec is
-    taken for this one, so the command can be repeated. With --wait it ends with 0 if the job completes and with 1
+    taken for this one, so the command can be repeated; what has been changed since, of the fields that may change
+    while a job runs, stays and is named. With --wait it ends with 0 if the job completes and with 1
     if it fails; Ctrl-C leaves the job running.
     """
     document = read_job(file)
     cluster = connect(context, _namespace(document, namespace))
-    stored, is_new = create(cluster, document)
+    stored, changed = create(cluster, document)
     name = stored["metadata"]["name"]
     error_console().print(
-        f"{name} {'created' if is_new else 'exists already'} in namespace {cluster.namespace}"
+        f"{name} {'created' if changed is None else 'exists already'} in namespace {cluster.namespace}"
     )
+    if changed:
+        error_console().print(f"It stays as it is: {'; '.join(map(str, changed))}. kubectl apply changes it")
     if wait:
         again = ["asyncdiff", "status", name, "--namespace", cluster.namespace, "--watch"]
         again += ["--context", context] if context else []
@@ -81,29 +85,35 @@ def read_job(file: Path) -> Document:
     return next(content for content in found if isinstance(content, dict) and content.get("kind") == KIND)
 
 
-def create(cluster: Cluster, document: Mapping[str, Any]) -> tuple[Document, bool]:
-    """Creates a job and says whether it is new; one of the same name and spec is as good.
+def create(cluster: Cluster, document: Mapping[str, Any]) -> tuple[Document, tuple[Difference, ...] | None]:
+    """Creates a job; one of the same name and spec is as good.
+
+    Returns:
+        The job as stored. Then None if it is new, else in what it has been changed since it was as the document.
 
     Raises:
         JobExistsError: There is one of that name that asks for something else.
     """
     try:
-        return cluster.create_job(document), True
+        return cluster.create_job(document), None
     except JobExistsError:
         name = document["metadata"]["name"]
         stored = cluster.job(name)
-        if _spec(stored) == _spec(document):
-            return stored, False
+        found = _differences(stored, document)
+        if found is not None and all(each.mutable for each in found):
+            return stored, found
+        fields = ", ".join(each.field for each in found or () if not each.mutable)
         raise JobExistsError(
-            f"a job {name} with another spec is in namespace {cluster.namespace} already. Give this one another "
-            f"name, or delete that one: kubectl delete asyncdiffjob {name} --namespace {cluster.namespace}"
+            f"a job {name} with another spec is in namespace {cluster.namespace} already"
+            f"{f': it differs in {fields}' if fields else ''}. Give this one another name, or delete that one: "
+            f"kubectl delete asyncdiffjob {name} --namespace {cluster.namespace}"
         ) from None
 
 
-def _spec(document: Mapping[str, Any]) -> object:
-    """The spec with its defaults; None where an older operator's rules let through what today's do not."""
+def _differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[Difference, ...] | None:
+    """In which fields two specs differ; None where an older operator's rules let through what today's do not."""
     try:
-        return validation.load(document).spec
+        return differences(validation.load(stored), validation.load(asked))
     except validation.InvalidJobError:
         return None
 
