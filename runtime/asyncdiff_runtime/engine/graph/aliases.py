@@ -17,6 +17,8 @@ from torch.utils import _pytree as pytree
 
 _KEEPING = ("dropout", "feature_dropout", "alpha_dropout", "type_as", "meshgrid", "broadcast_tensors")
 """Operations that may give their input back although their schema does not say so."""
+_DETACHING = torch.ops.aten.detach_.default
+"""Writes nothing, though its schema says that it does; it stands behind each tensor that a forward makes of numbers."""
 _FORM_CHECK = torch.ops.aten._assert_tensor_metadata.default  # noqa: SLF001 -- its public name
 
 
@@ -115,7 +117,7 @@ def _shared(node: Node) -> list[Node]:
 
 def _written(node: Node) -> list[Node]:
     """The inputs that a node writes into."""
-    if not isinstance(node.target, OpOverload):
+    if not isinstance(node.target, OpOverload) or node.target is _DETACHING:
         return []
     schema = node.target._schema  # noqa: SLF001 -- torch's own passes read it
     return [

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 from ..deferred import Deferred
 from ..request import Request
 from .fingerprint import Fact
+from .host_values import HostValue
 from .scalars import Lift
 from .states import State
 
@@ -26,11 +27,13 @@ class Form:
             value of what is no tensor.
         states: of each call's module.
         surroundings: settings of the process.
+        assumed: values of tensors, where its modules go by them.
     """
 
     calls: tuple[Hashable, ...]
     states: tuple[State, ...]
     surroundings: Fact
+    assumed: tuple[HostValue, ...] = ()
 
 
 def flattened(request: Request, lift: Lift) -> tuple[tuple[Hashable, ...], list[Tensor]]:

@@ -1,7 +1,8 @@
 """A request as one function of tensors: what is captured, and what its graph is called with."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from ..call import Call
 from ..deferred import Deferred, filled
 from ..request import Request
 from .dependence import Dependence
+from .host_values import HostValue, Telling
 
 
 @dataclass(frozen=True)
@@ -37,46 +39,65 @@ class Input:
 
 @dataclass(eq=False)
 class Structure:
-    """Holds a pytree's structure: `torch.export` undoes what a forward changes in its module's own attributes."""
+    """What a forward gave: `torch.export` undoes what it changes in its module's own attributes.
+
+    Attributes:
+        tree: structure of the request's output.
+        values: told to the modules, and assumed of the tensors that follow the output's.
+        places: where they were told.
+    """
 
     tree: pytree.TreeSpec | None = None
+    values: list[HostValue] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
 
 
 class Joint(nn.Module):
     """A denoiser and the ControlNets asked together with it, as a function of the request's tensors.
 
-    What is no tensor among the arguments (numbers, flags, names) is part of the function.
+    What is no tensor among the arguments (numbers, flags, names) is part of the function, and so is what the modules
+    read of their tensors' values.
+
+    Args:
+        request: the request.
+        noted: values that its modules took to the host when they ran.
 
     Attributes:
         inputs: the tensors it takes, in order.
-        structure: of the output; known once it ran.
+        structure: of what it gave; known once it ran.
     """
 
     inputs: tuple[Input, ...]
     structure: "Structure"
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, noted: Sequence[HostValue] = ()) -> None:
         super().__init__()
         # Submodules give the graph's nodes their names; the request is kept out of the module's own parts.
         for index, call in enumerate(request.calls):
             self.add_module(_name(index, len(request.calls)), call.module)
         object.__setattr__(self, "_request", request)
+        object.__setattr__(self, "_noted", tuple(noted))
         object.__setattr__(self, "structure", Structure())
         object.__setattr__(self, "inputs", tuple(_inputs(request)))
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """The tensors of the request's output, for `tensors` in the order of `inputs`."""
-        request: Request = self._request  # type: ignore[assignment]  # -- no module, though nn.Module says so
+        """The tensors of the request's output, for `tensors` in the order of `inputs`; then those told of."""
+        noted: tuple[HostValue, ...] = self._noted  # type: ignore[assignment]  # -- no module, though nn.Module says so
+        telling = Telling(noted, self)
+        with telling if noted else nullcontext():
+            leaves, self.structure.tree = pytree.tree_flatten(self._output(tensors))
+        self.structure.values, self.structure.places = telling.values, telling.places
+        return (*leaves, *telling.tensors)
+
+    def _output(self, tensors: Sequence[Tensor]) -> Any:
+        request: Request = self._request  # type: ignore[assignment]  # -- as above
         rest = iter(tensors)
         calls = [call.with_tensors(rest) for call in request.calls]
         made = {
             id(companion): pytree.tree_leaves(call.run())
             for companion, call in zip(request.companions, calls[:-1], strict=True)
         }
-        output = calls[-1].forward(**filled(dict(calls[-1].arguments), made))
-        leaves, tree = pytree.tree_flatten(output)
-        self.structure.tree = tree
-        return tuple(leaves)
+        return calls[-1].forward(**filled(dict(calls[-1].arguments), made))
 
 
 def tensors_of(request: Request) -> list[Tensor]:
@@ -94,13 +115,15 @@ def _inputs(request: Request) -> Iterator[Input]:
                 where = pytree.keystr(path)
                 # A companion's numbers, of no dimension, are its scales at this evaluation.
                 scale = index < len(request.companions) and leaf.ndim == 0
-                yield Input(index, where, Dependence.EVALUATION if scale else _dependence(call, where))
+                yield Input(index, where, Dependence.EVALUATION if scale else _dependence(call, where, leaf))
 
 
-def _dependence(call: Call, path: str) -> Dependence:
-    if path.startswith(f"['{call.latent}']"):
+def _dependence(call: Call, path: str, tensor: Tensor) -> Dependence:
+    """Of an argument; one that is the latent or the timestep under a second name changes with it."""
+    if path.startswith(f"['{call.latent}']") or tensor is call.x:
         return Dependence.LATENT
-    return Dependence.EVALUATION if path.startswith(f"['{call.time}']") else Dependence.GENERATION
+    again = path.startswith(f"['{call.time}']") or tensor is call.timestep
+    return Dependence.EVALUATION if again else Dependence.GENERATION
 
 
 def _is_input(leaf: Any) -> bool:

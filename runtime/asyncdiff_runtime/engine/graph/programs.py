@@ -14,13 +14,16 @@ from torch import Tensor
 from ..errors import CaptureRefused, EngineError
 from ..report import Tally
 from ..request import Request, Visit
+from .assumptions import Assumptions
 from .attention_kernels import KernelsSeen, Setting
 from .capture import Captured, capture
 from .fingerprint import surroundings
 from .form import Form, flattened
+from .host_values import HostValue, Noting
 from .joint import tensors_of
 from .scalars import Lift, Scalars, lifted
 from .states import States
+from .variants import Variants
 from .verification import verify
 
 logger = logging.getLogger(__name__)
@@ -45,12 +48,14 @@ class Known:
     Attributes:
         answer: the program.
         generation: in which it was made.
+        assumptions: values of tensors for which it was made.
         plain: the graph's operations one by one, where the program runs others; until it was compared often enough.
         checks: how often it was compared.
     """
 
     answer: Answer
     generation: int
+    assumptions: Assumptions
     plain: Answer | None = None
     checks: int = 1
 
@@ -98,6 +103,8 @@ class Programs:
         self._states = States()
         self._known: OrderedDict[Form, Known] = OrderedDict()
         self._refused: dict[Form, str] = {}
+        self._variants = Variants(capacity)
+        self._passed: set[Form] = set()
         self._tally = Tally(0)
         self._attempts = 0
         self._said: set[str] = set()
@@ -106,11 +113,8 @@ class Programs:
         """A generation begins: the modules are looked at again when they are next asked."""
         self._tally = tally
         self._attempts = 0
+        self._passed.clear()
         self._states.begin()
-
-    def plainly(self, request: Request) -> Any:
-        """The output of a request by its modules."""
-        return request.run()
 
     def __call__(self, request: Request) -> Any:
         """The output of a request."""
@@ -131,6 +135,8 @@ class Programs:
                 raise CaptureRefused(self._refused[form])
             self._tally.note(self._refused[form])
             return request.run()
+        if form in self._passed:
+            return request.run()
         if self._attempts >= self._capacity:
             self._say(
                 f"This generation calls its denoiser in more than {self._capacity} ways; the others are evaluated "
@@ -145,6 +151,11 @@ class Programs:
         return (self._scalars.varying, self._scalars.timestep)
 
     def _form(self, request: Request, lift: Lift) -> tuple[Form, list[Tensor]]:
+        form, tensors = self._bare(request, lift)
+        return self._variants.of(form, tensors), tensors
+
+    def _bare(self, request: Request, lift: Lift) -> tuple[Form, list[Tensor]]:
+        """The form of a request whatever its tensors' values."""
         calls, tensors = flattened(request, lift)
         states = tuple(self._states.of(call.module) for call in request.calls)
         return Form(calls, states, surroundings()), tensors
@@ -160,7 +171,7 @@ class Programs:
             return {}
         for lift in self._lifts:
             calls, tensors = flattened(request, lift)
-            form = Form(calls, states, surroundings())
+            form = self._variants.of(Form(calls, states, surroundings()), tensors)
             known = self._known.get(form)
             if known is not None and not known.due(self._tally.generation):
                 try:
@@ -181,17 +192,20 @@ class Programs:
         """Answers the first request of a form by its modules, and captures it."""
         for call in request.calls:
             self._states.look(call.module)
-        with KernelsSeen() as kernels:
+        with KernelsSeen() as kernels, Noting() as noting:
             output = self._by_modules(request)
         self._purge()
+        if self._passes(request, noting.noted):
+            return output
         self._attempts += 1
         refusal: CaptureRefused | None = None
         for lift in self._lifts:
-            form, _ = self._form(request, lift)
+            form, _ = self._bare(request, lift)
             if form in self._refused:
                 continue
             try:
-                self._keep(form, self._program(lifted(request, lift), output, kernels.setting()))
+                known = self._program(lifted(request, lift), noting.noted, output, kernels.setting())
+                self._keep(self._variants.add(form, known.assumptions, self._tally.generation), known)
             except CaptureRefused as error:
                 self._refuse(form, error)
                 refusal = error
@@ -201,15 +215,30 @@ class Programs:
             self._fall_back(form, refusal)
         return output
 
-    def _program(self, request: Request, output: Any, setting: Setting) -> Known:
+    def _passes(self, request: Request, noted: Sequence[HostValue]) -> bool:
+        """Whether a request is left to its modules for now, since few others will be answered by its graph."""
+        forms = {self._bare(request, lift)[0] for lift in self._lifts}
+        passed = {f for f in forms if not self._variants.worth(f, noted, self._tally.generation)}
+        if self._strict or not passed:
+            return False
+        self._passed |= passed
+        self._tally.note(
+            "The denoiser goes by values of its prompt, as its length, that no graph was captured for; it is evaluated "
+            "by its modules until they come again."
+        )
+        return True
+
+    def _program(self, request: Request, noted: Sequence[HostValue], output: Any, setting: Setting) -> Known:
         """The program of a request, which runs under `setting`, compared with the modules' `output`."""
         started = time.perf_counter()
-        captured = capture(request)
+        captured = capture(request, noted)
+        captured.assumptions.check(tensors_of(request))
         try:
             with setting():
                 answer = self._prepare(captured)
             plain = None if self._exact else _under(setting, lambda tensors, _: captured.run(tensors))
-            known = Known(_under(setting, answer), self._tally.generation, plain)
+            generation, assumptions = self._tally.generation, captured.assumptions
+            known = Known(_under(setting, answer), generation, assumptions, plain)
             self._verify(known, request, output)
         except EngineError:
             raise
@@ -239,6 +268,7 @@ class Programs:
         for kept in (self._known, self._refused):
             for form in [form for form in kept if any(state.gone for state in form.states)]:
                 del kept[form]
+        self._variants.purge()
 
     def _compared(self, request: Request, form: Form, known: Known, tensors: Sequence[Tensor]) -> Any:
         """Answers a request by its modules, and compares the program with them."""
