@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Iterable
@@ -46,6 +47,8 @@ HUNG_SECONDS: Final = 300.0
 REPORT_SECONDS: Final = 1.0
 """Reports of a job's pods that come within this time are looked at together."""
 START_RETRY_SECONDS: Final = 2.0
+NEW_OBJECTS: Final = 10_000
+"""After which Python searches them for cycles. Of itself it does after 700, and through all of a cache that grows."""
 HEAD_START_SECONDS: Final = 10.0
 """By which a job that has nothing yet goes before those of which there is only something to tell."""
 
@@ -138,6 +141,7 @@ class Operator:
 
     async def _work(self) -> None:
         await self._start()
+        _search_less_for_cycles()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watcher.run())
             group.create_task(self._resync.run())
@@ -279,6 +283,13 @@ class Operator:
 
     def _check_cache(self) -> str | None:
         return None if self._resync.synced else "the API server has not yet been listed"
+
+
+def _search_less_for_cycles() -> None:
+    """Leaves what is there at the start out of the search, which holds up every look for as long as it takes."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(NEW_OBJECTS)
 
 
 async def run(options: Options) -> int:
