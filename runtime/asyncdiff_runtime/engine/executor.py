@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -26,6 +27,14 @@ class Evaluator(Protocol):
 
     def plainly(self, request: Request) -> Any:
         """The output of a request by itself, made in the plainest way there is: by its modules, if they can."""
+
+
+@runtime_checkable
+class Rehearsing(Protocol):
+    """What has to be prepared before it answers well, which takes seconds to minutes."""
+
+    def rehearse(self, request: Request) -> None:
+        """Prepares for requests like this one, unless that is done."""
 
 
 class Plainly:
@@ -82,7 +91,7 @@ class Executor:
                 self._prove(stamp, request, key)
         parts = divide([request.rows for request in grid[0]], self.layout.groups, whole=whole)
         frame = Frame.of([self._forms[key] for key in keys], parts)
-        return self._exchange(stamp, grid, frame, self.evaluate)
+        return self._exchange(stamp, grid, frame, self.evaluate, partial(self._rehearse, grid, frame))
 
     def release(self) -> None:
         """Lets go of what was kept to answer requests, which are answered by the modules from now on."""
@@ -136,16 +145,39 @@ class Executor:
             )
         self._proven.add(key)
 
+    def _rehearse(self, grid: Grid, frame: Frame) -> None:
+        """Prepares a rank that has nothing to do in a round for what it will be asked in later ones.
+
+        Else it would prepare when its first turn comes, and all others, who are ready by then, would wait for it.
+        """
+        slots = self.layout.slots_of(self.mesh.rank)
+        busy = any(ahead < len(grid) and frame.groups[group] for ahead, group in slots)
+        if busy or not slots or not isinstance(self.evaluate, Rehearsing):
+            return
+        (_, group), *_ = slots
+        # A group without a part, of a branch that comes alone, has one like it when the branches come together.
+        for part, _ in frame.groups[group] or next(filter(None, frame.groups), ()):
+            self.evaluate.rehearse(grid[0][part.request].take(part.start, part.stop))
+
     def _exchange(
-        self, stamp: Stamp, grid: Grid, frame: Frame, evaluate: Callable[[Request], Any]
+        self,
+        stamp: Stamp,
+        grid: Grid,
+        frame: Frame,
+        evaluate: Callable[[Request], Any],
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> list[list[Any]]:
-        """Runs this rank's slots by `evaluate`, gathers all and joins the parts."""
+        """Runs this rank's slots by `evaluate`, gathers all and joins the parts.
+
+        What is done `meanwhile` comes last before the gather, where a rank without slots would only wait.
+        """
         layout, mesh = self.layout, self.mesh
         payload = torch.empty(layout.turns * frame.size, dtype=torch.uint8, device=mesh.device)
         with self._failing_together(stamp, payload):
             for place, (ahead, group) in enumerate(layout.slots_of(mesh.rank)):
                 if ahead < len(grid):
                     frame.fill(group, grid[ahead], payload[place * frame.size :], evaluate)
+            meanwhile()
         gathered = mesh.gather(stamp, payload)
 
         def buffer(slot: int) -> torch.Tensor:

@@ -116,6 +116,10 @@ class Programs:
         self._passed.clear()
         self._states.begin()
 
+    def plainly(self, request: Request) -> Any:
+        """The output of a request by its modules."""
+        return request.run()
+
     def __call__(self, request: Request) -> Any:
         """The output of a request."""
         if torch.is_grad_enabled():
@@ -144,6 +148,25 @@ class Programs:
             )
             return request.run()
         return self._first(request)
+
+    def rehearse(self, request: Request) -> None:
+        """Captures a request or compares its program with its modules, if that would be done when it is asked.
+
+        Not of a program that keeps state, which may be asked only what it is to answer.
+        """
+        if request.visit is None and not self._settled(request):
+            self(request)
+
+    def _settled(self, request: Request) -> bool:
+        """Whether a request is answered as it will always be: by a program that is due for nothing, or by modules."""
+        if torch.is_grad_enabled() or self._attempts >= self._capacity:
+            return True
+        for lift in self._lifts:
+            form, _ = self._form(request, lift)
+            known = self._known.get(form)
+            if known is not None:
+                return not known.due(self._tally.generation)
+        return form in self._refused or form in self._passed
 
     @property
     def _lifts(self) -> tuple[Lift, ...]:
