@@ -79,6 +79,15 @@ class ServiceAccount(Section):
     annotations: Annotated[Labels, Field(description="Annotations of it.")] = {}
 
 
+class FlowSchema(Section):
+    """Keeps the Lease from waiting behind other requests."""
+
+    enabled: Annotated[
+        bool,
+        Field(description="Whether there is one, where the cluster serves flowcontrol.apiserver.k8s.io/v1."),
+    ] = True
+
+
 class PodDisruptionBudget(Section):
     """Keeps one replica while nodes are drained."""
 
@@ -188,6 +197,10 @@ class Values(Section):
     service_account: Annotated[
         ServiceAccount, Field(description="Service account of the operator; jobs use their own.")
     ] = ServiceAccount()
+    flow_schema: Annotated[
+        FlowSchema,
+        Field(description="Room for the operator's Lease in an API server that has too much to do."),
+    ] = FlowSchema()
     pod_disruption_budget: Annotated[
         PodDisruptionBudget, Field(description="Protection while nodes are drained.")
     ] = PodDisruptionBudget()

@@ -134,6 +134,16 @@ def test_the_chart_grants_what_the_manifests_grant(helm: Helm) -> None:
     ]
 
 
+def test_the_chart_keeps_room_for_the_lease_as_the_manifests_do_where_the_cluster_has_it(helm: Helm) -> None:
+    stated = yaml.safe_load((REPOSITORY / "manifests/cluster-wide/flow-schema.yaml").read_text())
+
+    (made,) = of_kind(helm.render(), "FlowSchema")
+
+    assert made["spec"] == stated["spec"]
+    assert made["metadata"]["name"] == stated["metadata"]["name"]
+    assert not of_kind(helm.render({"flowSchema": {"enabled": False}}), "FlowSchema")
+
+
 def test_the_resource_definition_outlives_the_release_unless_told_otherwise(helm: Helm) -> None:
     policy = "helm.sh/resource-policy"
     for values, kept in (({}, "keep"), ({"crds": {"keep": False}}, None)):

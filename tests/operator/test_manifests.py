@@ -10,7 +10,7 @@ import pytest
 import yaml
 from asyncdiff_operator.options import read_options
 from support.admission import install_crd
-from support.cluster import Api, Cluster, reference
+from support.cluster import Api, ApiError, Cluster, reference
 from support.processes import wait_until
 from support.repository import ROOT
 
@@ -19,6 +19,7 @@ Document = dict[str, Any]
 MANIFESTS = ROOT / "manifests"
 NAMESPACE = "asyncdiff-system"
 INSTALLATIONS = [".", "namespaced"]
+DISPATCHED = "apiserver_flowcontrol_dispatched_requests_total{"
 FOLDERS = [*INSTALLATIONS, "served-namespace", "pod-network-policy"]
 
 
@@ -105,6 +106,38 @@ def test_a_kustomization_as_the_docs_show_it_says_which_images_run(cluster: Clus
 def test_the_lease_that_may_be_written_is_the_one_that_is_used(cluster: Cluster) -> None:
     rules = only(built(cluster, "."), "Role")["rules"]
     assert [rule.get("resourceNames") for rule in rules] == [None, [read_options(["--image=x"]).lease_name]]
+
+
+def test_the_lease_has_a_share_of_the_api_server_that_other_requests_do_not_take(cluster: Cluster) -> None:
+    schema = only(built(cluster, "cluster-wide"), "FlowSchema")
+    name = schema["metadata"]["name"]
+    cluster.api.apply(reference("v1", "Namespace", NAMESPACE))
+    cluster.api.apply(reference("v1", "ServiceAccount", "asyncdiff-operator", NAMESPACE))
+    cluster.api.apply(schema)
+    operator = Api(cluster.kubeconfig_for_service_account(NAMESPACE, "asyncdiff-operator"))
+    leases = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
+
+    def counted(*requests: str) -> float:
+        """How many of these requests, which are forbidden, went the way of leader elections."""
+        before = dispatched(cluster, name)
+        for path in requests:
+            with pytest.raises(ApiError, match="403"):
+                operator.request("GET", path)
+        return dispatched(cluster, name) - before
+
+    wait_until(
+        lambda: counted(f"{leases}/asyncdiff-operator") == 1, what=f"{name} to be followed", seconds=90
+    )
+    assert counted(f"{leases}/a", leases, f"{leases}/b", "/api/v1/namespaces/default/configmaps/c") == 2
+    cluster.api.delete(schema)
+
+
+def dispatched(cluster: Cluster, flow_schema: str) -> float:
+    """How many requests of a FlowSchema the API server has served as those of leader elections."""
+    page = cluster.api.request("GET", "/metrics")["message"]
+    lines = [line for line in page.splitlines() if line.startswith(DISPATCHED)]
+    own = [line for line in lines if f'"{flow_schema}"' in line and '"leader-election"' in line]
+    return sum(float(line.rpartition(" ")[2]) for line in own)
 
 
 def test_a_namespaced_operator_has_no_right_beyond_its_namespaces(cluster: Cluster) -> None:
