@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from asyncdiff_runtime.engine import AsyncStages, parallelize
-from support import generations
+from support import generations, stage_claims
 from support.generations import Plan
 from support.ranks import Ranks
 from support.toy import layered
@@ -51,6 +51,32 @@ def test_a_stage_that_fails_stops_all_and_the_next_generation_is_good(ranks: Gro
         else:
             assert f"RankFailed: Rank {culprit} failed at evaluation" in caught
         assert np.array_equal(after, expected)
+
+
+@pytest.mark.parametrize("culprit", [0, 1])
+def test_a_stage_that_cannot_be_made_ready_stops_all_at_once(ranks: Group, culprit: int) -> None:
+    pipe = layered()
+    with parallelize(pipe, TWO):
+        expected = pipe(steps=3, seed=2).numpy()
+    for rank, (caught, after) in enumerate(ranks(2).run(stage_claims.failing_rehearsal, TWO, culprit)):
+        if rank == culprit:
+            assert caught.endswith("failed at making its stage ready: MemoryError: the device is full")
+        else:
+            assert caught.startswith(f"RankFailed: Rank {culprit} failed at making its stage ready")
+        assert np.array_equal(after, expected)
+
+
+def test_what_is_sent_waits_for_none_of_the_two_messages_before_it_and_for_all_earlier_ones(
+    ranks: Group,
+) -> None:
+    strategy = AsyncStages(stages=2, cut=("second", "third"))
+    for found in ranks(2).run(stage_claims.sends, strategy, 6):
+        sent = [number for kind, number in found if kind == "sent"]
+        assert len(sent) > 4
+        for at, (kind, number) in enumerate(found):
+            if kind == "waited":
+                assert found[at - 1] == ("sent", number + 2)
+        assert [number for kind, number in found if kind == "waited"] == sent[:-2]
 
 
 def test_a_rank_that_leaves_is_named_with_what_was_waited_for() -> None:

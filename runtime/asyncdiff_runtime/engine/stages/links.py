@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..errors import RankFailed, RanksDiverged, RankTimeout
+from ..errors import EngineError, RankFailed, RanksDiverged, RankTimeout
 from ..mesh import CUT_OFF, Mesh
 
 
@@ -120,15 +120,20 @@ class Links:
         """Does what each member does for itself; where it fails on one, all learn of it at once.
 
         Raises:
-            RankFailed: it failed on another member.
+            RankFailed: it failed on a member, this one or another. It is no refusal, after which this rank would try
+                another way on its own.
             RankTimeout: one did not come to its end.
         """
         try:
             yield
-        except Exception:
+        except Exception as error:
             with suppress(RankTimeout):
                 self.failed(True, about)
-            raise
+            if isinstance(error, EngineError):
+                raise
+            raise RankFailed(
+                f"This rank ({self.mesh.rank}) failed at {about}: {type(error).__name__}: {error}"
+            ) from error
         failed = self.failed(False, about)
         if failed:
             raise RankFailed(

@@ -92,7 +92,8 @@ class Ranks:
         """Makes the segments of this stage ready, while other ranks do theirs."""
         if not self._rehearsed:
             mine = [at for at in range(schedule.segments) if schedule.stage_of(at) == self._stage]
-            self._bound.rehearse(mine, inputs(Cell(0, 0, 0, ())))
+            with self._links.failing_together("making its stage ready"):
+                self._bound.rehearse(mine, inputs(Cell(0, 0, 0, ())))
             self._rehearsed = True
 
     def begin(self, schedule: Schedule) -> Progress:
