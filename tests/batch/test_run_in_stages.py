@@ -24,7 +24,7 @@ def test_a_jobs_pictures_are_made_in_stages_by_ranks_together(
             "device": "CPU",
             "gpusPerPod": 2,
             "strategy": "AsyncStages",
-            "asyncStages": {"warmupSteps": 2},
+            "asyncStages": {"warmupSteps": 2, "weights": "Sharded"},
         },
         "spec.generate": {"prompts": ["a fox", "a boat"], "height": 64, "width": 64, "steps": 5},
         "spec.output": {"volume": {"claimName": "renders"}},

@@ -39,6 +39,7 @@ def test_a_jobs_stages_are_the_engines() -> None:
                 "warmupSteps": 3,
                 "exactTailSteps": 1,
                 "timeShift": True,
+                "weights": "Sharded",
                 "cut": ["down_blocks.1", "up_blocks.1"],
                 "stages": 2,
             },
@@ -46,7 +47,13 @@ def test_a_jobs_stages_are_the_engines() -> None:
         CACHE,
     )
     assert given["strategy"] == AsyncStages(
-        stages=2, stride=2, warmup=3, exact_tail=1, time_shift=True, cut=("down_blocks.1", "up_blocks.1")
+        stages=2,
+        stride=2,
+        warmup=3,
+        exact_tail=1,
+        time_shift=True,
+        cut=("down_blocks.1", "up_blocks.1"),
+        weights="sharded",
     )
     assert given["guidance_split"] == "auto"
 
@@ -88,7 +95,6 @@ def test_whether_guidance_is_split_is_the_engines_too(strategy: str, asked: str,
     ("fields", "says"),
     [
         ({"asyncStages": {"prediction": "Extrapolate"}}, "asyncStages.prediction is Extrapolate"),
-        ({"asyncStages": {"weights": "Sharded", "stages": 2}}, "asyncStages.weights is Sharded"),
         ({"onCaptureFailure": "Data"}, "onCaptureFailure is Data"),
     ],
 )

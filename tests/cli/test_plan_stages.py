@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from asyncdiff_api.job import AsyncDiffJob
-from asyncdiff_api.parallelism import AsyncStages
+from asyncdiff_api.parallelism import AsyncStages, StageWeights
 from asyncdiff_runtime.batch.assignment import Places
 from asyncdiff_runtime.batch.planning import stages as planning
 from asyncdiff_runtime.cli import plan_stages
@@ -55,6 +55,14 @@ def test_sdxl_is_cut_in_circles_of_balanced_stages(ours: dict[int, planning.Stag
         assert 0.9 * stages <= plan.timing.speed_up <= stages
         assert plan.timing.bytes_per_evaluation <= 80e6
         assert plan.timing.schedule.evaluations == 50
+
+
+def test_sharded_weights_are_spread_evenly(denoiser: planning.Denoiser) -> None:
+    plan = plan_of(denoiser, stages=4, weights=StageWeights.SHARDED)
+    whole = sum(weight.numel() * weight.element_size() for weight in denoiser.captured.weights.values())
+    assert max(plan.weights) <= whole * (1 / 4 + 0.1)
+    assert whole <= sum(plan.weights) <= 1.05 * whole
+    assert max(plan.stage_seconds) <= 1.3 * sum(plan.stage_seconds) / 4
 
 
 def test_with_a_stride_the_shell_has_the_smaller_share(denoiser: planning.Denoiser) -> None:
@@ -130,7 +138,7 @@ def test_the_command_writes_json_and_the_page(tmp_path: Path) -> None:
     [
         (["--html", "x.html"], "--html is about stages: say how many with --stages."),
         (["--stride", "2"], "--stride is about stages: say how many with --stages."),
-        (["--stages", "3", "--cut", "mid_block"], "cut names 1 modules; 3 stages begin at 3"),
+        (["--stages", "3", "--cut", "mid_block"], "cut names 1 modules; stages=3 begin at 3"),
     ],
 )
 def test_what_asks_for_no_stages_is_refused_in_a_sentence(options: list[str], refusal: str) -> None:

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from asyncdiff_api.formats.errors import DoesNotFitError
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 INDEX: Final = "model_index.json"
 MAX_HEADER_BYTES: Final = 100_000_000
 """A longer header is no safetensors file; the format's own bound."""
+_WHOLE: Final[Mapping[str, float]] = MappingProxyType({})
 _FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
 _BYTES: Final = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2}
 _RAN_OUT = re.compile(r"DefaultCPUAllocator: (can't allocate|not enough) memory|std::bad_alloc")
@@ -110,7 +112,9 @@ def does_not_fit(error: Exception, items: Sequence[WorkItem]) -> DoesNotFitError
     )
 
 
-def refuse_what_does_not_fit(folder: Path, dtype: str, variant: str, room: Room) -> None:
+def refuse_what_does_not_fit(
+    folder: Path, dtype: str, variant: str, room: Room, shares: Mapping[str, float] = _WHOLE
+) -> None:
     """Refuses a model whose weights alone are larger than the memory there is.
 
     Args:
@@ -118,11 +122,12 @@ def refuse_what_does_not_fit(folder: Path, dtype: str, variant: str, room: Room)
         dtype: Type that floating weights are loaded as, by torch's name.
         variant: Variant of the files that is preferred; empty for none.
         room: Where they are to go.
+        shares: By part, how much of it a rank loads; all of those that are not named.
 
     Raises:
         DoesNotFitError: They do not fit.
     """
-    needed = weight_bytes(folder, dtype, variant) * room.sharers
+    needed = weight_bytes(folder, dtype, variant, shares) * room.sharers
     if needed <= room.free_bytes:
         return
     each = f" ({room.sharers} ranks load them)" if room.sharers > 1 else ""
@@ -132,16 +137,21 @@ def refuse_what_does_not_fit(folder: Path, dtype: str, variant: str, room: Room)
     )
 
 
-def weight_bytes(folder: Path, dtype: str, variant: str) -> int:
-    """Gives what a pipeline's weights take once loaded, in bytes, from the headers of their files alone.
+def weight_bytes(folder: Path, dtype: str, variant: str, shares: Mapping[str, float] = _WHOLE) -> int:
+    """Gives what a rank's weights take once loaded, in bytes, from the headers of their files alone.
 
     Only safetensors are counted; other files of weights count as nothing.
     """
     index = json.loads((folder / INDEX).read_text())
     parts = [name for name, kind in index.items() if isinstance(kind, list) and kind[0] is not None]
     size = {"float64": 8, "float32": 4}.get(dtype, 2)
-    files = [path for name in parts for path in files_of_part(folder / name, variant)]
-    return sum(_loaded_bytes(path, size) for path in files)
+    return round(
+        sum(
+            shares.get(name, 1.0) * _loaded_bytes(path, size)
+            for name in parts
+            for path in files_of_part(folder / name, variant)
+        )
+    )
 
 
 def files_of_part(folder: Path, variant: str) -> list[Path]:

@@ -47,7 +47,7 @@ from asyncdiff_runtime.batch.memory import (
     room_of_device,
 )
 from asyncdiff_runtime.batch.metering import Meter, Metered, watch_evaluations
-from asyncdiff_runtime.batch.models import Received, download, load_pipeline, open_parts, plan_model
+from asyncdiff_runtime.batch.models import Plan, Received, download, load_pipeline, open_parts, plan_model
 from asyncdiff_runtime.batch.objects import ObjectWriter
 from asyncdiff_runtime.batch.pipeline import PipelineGenerator
 from asyncdiff_runtime.batch.recorder import Standing
@@ -152,16 +152,25 @@ class Rank:
         device = self._device()
         download(plan, self._downloading)
         self._say(download=None)
+        shares = self._shares(plan)
         if spec.model.quantization is None:
             room = room_of_device(device, self._world)
-            refuse_what_does_not_fit(plan.fetch(), spec.model.dtype, spec.model.variant, room)
-        pipe = load_pipeline(plan, device)
+            refuse_what_does_not_fit(plan.fetch(), spec.model.dtype, spec.model.variant, room, shares)
+        pipe = load_pipeline(plan, device, shares.keys())
         if spec.parallelism.attention_backend:
             _set_attention(pipe, spec.parallelism.attention_backend)
         watch_evaluations(pipe, self._meter)
         self._meter.loaded(compiles=self._evaluation.compiles)
         logger.info("the model is loaded")
         return LoadedPipeline(pipe, signature_of(plan.kind, plan.adapters))
+
+    def _shares(self, plan: Plan) -> dict[str, float]:
+        """How much of the model's parts this rank loads."""
+        if not self._together:
+            return {}
+        from asyncdiff_runtime.batch.strategies import shares_of_parts
+
+        return shares_of_parts(self._job.spec.parallelism, plan)
 
     def _downloading(self, received: Received) -> None:
         """Counts what comes as a sign of life: a large model may take longer than any silence that is allowed."""
@@ -277,10 +286,12 @@ def in_contract_words(error: Exception) -> Exception:
     """Gives an error of the engine or of torch as one of the contract's; any other as it is."""
     import torch
 
-    from asyncdiff_runtime.engine import LayoutError, RankTimeout, Refused
+    from asyncdiff_runtime.engine import LayoutError, RankFailed, RankTimeout, Refused
 
     if isinstance(error, ContractError):
         return error
+    if isinstance(error, RankFailed) and isinstance(error.__cause__, Exception):
+        return in_contract_words(error.__cause__)  # this very rank failed, and told the others
     if isinstance(error, RankTimeout):
         return RankHungError(str(error))
     if isinstance(error, LayoutError | Refused):

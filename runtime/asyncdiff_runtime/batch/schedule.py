@@ -13,7 +13,6 @@ from asyncdiff_api.parallelism import (
     OnCaptureFailure,
     Parallelism,
     Prediction,
-    StageWeights,
     Strategy,
 )
 
@@ -58,7 +57,6 @@ def _stages(parallelism: Parallelism) -> AsyncStages:
     chosen = parallelism.async_stages or AsyncStages()
     later = {
         "asyncStages.prediction": chosen.prediction is not Prediction.HOLD and chosen.prediction,
-        "asyncStages.weights": chosen.weights is not StageWeights.REPLICATED and chosen.weights,
         "onCaptureFailure": parallelism.on_capture_failure is not OnCaptureFailure.FAIL
         and parallelism.on_capture_failure,
     }

@@ -15,12 +15,16 @@ from asyncdiff_api.parallelism import (
     Parallelism,
     Strategy,
 )
+from asyncdiff_api.parallelism import StageWeights as Weights
 
 from asyncdiff_runtime.batch.evaluation import Evaluation, evaluation_of
+from asyncdiff_runtime.batch.models import Plan
 from asyncdiff_runtime.batch.schedule import stages_of
 from asyncdiff_runtime.engine import AsyncStages as EngineStages
-from asyncdiff_runtime.engine import LayoutError, Lowering
+from asyncdiff_runtime.engine import LayoutError, Lowering, StageWeights
 from asyncdiff_runtime.engine import Lookahead as EngineLookahead
+from asyncdiff_runtime.engine.denoisers import DENOISER_NAMES
+from asyncdiff_runtime.engine.stages.choice import UNEVEN
 
 _STAGED = {
     Compile.AUTO: Lowering.INDUCTOR,
@@ -73,10 +77,25 @@ def engine_stages(parallelism: Parallelism) -> EngineStages:
             warmup=chosen.warmup_steps,
             exact_tail=chosen.exact_tail_steps,
             cut=chosen.cut or "auto",
+            weights=StageWeights(chosen.weights.lower()),
             time_shift=chosen.time_shift,
         )
     except LayoutError as error:
         raise InvalidJobError(f"spec.parallelism.asyncStages: {error}") from error
+
+
+def shares_of_parts(parallelism: Parallelism, plan: Plan) -> dict[str, float]:
+    """Gives how much of a model's parts each rank is to load, by name; of others, each loads all.
+
+    Adapters and quantization change weights that have to be there: denoisers with them are loaded whole, and ranks let
+    go of what they do not need.
+    """
+    stages = parallelism.async_stages or AsyncStages()
+    divided = parallelism.strategy is Strategy.ASYNC_STAGES and stages.weights is Weights.SHARDED
+    if not divided or plan.adapters or plan.model.quantization is not None:
+        return {}
+    share = min(1.0, 1 / stages_of(parallelism) + UNEVEN)
+    return {name: share for name in DENOISER_NAMES if name in plan.index.components}
 
 
 def _lookahead(chosen: Lookahead) -> EngineLookahead:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from asyncdiff_runtime.batch.planning.stages import StagePlan
 
 _MEGA: Final = 10**6
+_GIGA: Final = 10**9
 _PANEL: Final = "Stages"
 
 
@@ -134,12 +135,13 @@ def _table(*columns: str) -> Table:
 
 
 def _stages(plan: StagePlan) -> Table:
-    table = _table("part", "ms", "share", "begins with")
-    table.columns[3].justify = "left"
+    table = _table("part", "ms", "share", "weights, GB", "begins with")
+    table.columns[4].justify = "left"
     seconds = plan.timing.costs.seconds
     for segment, spent in enumerate(seconds):
         share = f"{100 * spent / sum(seconds):.1f} %"
-        table.add_row(name_of(plan, segment), f"{1e3 * spent:.2f}", share, plan.begins[segment])
+        held = f"{plan.weights[segment] / _GIGA:.2f}" if segment < len(plan.weights) else "↑"
+        table.add_row(name_of(plan, segment), f"{1e3 * spent:.2f}", share, held, plan.begins[segment])
     return table
 
 
@@ -201,6 +203,7 @@ def _plan_as_json(plan: StagePlan) -> JsonValue:
         "warmupSteps": plan.wanted.warmup_steps,
         "exactTailSteps": plan.wanted.exact_tail_steps,
         "circular": plan.circular,
+        "weightBytes": list(plan.weights),
         "evaluations": schedule.evaluations,
         "segments": [
             {

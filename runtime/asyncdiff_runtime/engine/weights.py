@@ -17,8 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from .errors import PipelineRefused
 
-_FILES = "*.safetensors"
-_LISTING = "*.safetensors.index.json"
+_NAME = "diffusion_pytorch_model"
+"""Of weights' files, as diffusers saves them."""
 _ATTRIBUTE = "_asyncdiff_weights"
 
 
@@ -73,7 +73,9 @@ class Weights:
         self._held = {name: value for name, value in self._held.items() if name not in self._files}
 
 
-def weightless(kind: Any, folder: str | Path, *, dtype: torch.dtype | None = None) -> Any:
+def weightless(
+    kind: Any, folder: str | Path, *, dtype: torch.dtype | None = None, variant: str | None = None
+) -> Any:
     """A denoiser that leaves its weights in their files, for `AsyncStages(…, weights="sharded")`.
 
     Pass it to the pipeline's `from_pretrained` under its name there. Each rank then reads from the files what its
@@ -82,13 +84,14 @@ def weightless(kind: Any, folder: str | Path, *, dtype: torch.dtype | None = Non
     Args:
         kind: its class, such as `diffusers.FluxTransformer2DModel`.
         folder: its own folder in the model's, with `config.json` and safetensors.
-        dtype: of the weights; what the class keeps in float32 stays so. None: as in the files' configuration.
+        dtype: of the weights; what the class keeps in float32 stays so. None: as the class has them.
+        variant: of the files, as `from_pretrained` takes it; plain ones are read where there are none of it.
 
     Raises:
         PipelineRefused: files are missing, or have other weights than the class.
     """
     folder = Path(folder)
-    files = _files_in(folder)
+    files = _files_in(folder, variant)
     with init_empty_weights(include_buffers=False):
         module = kind.from_config(kind.load_config(str(folder), local_files_only=True))
     module.eval()
@@ -135,17 +138,18 @@ def form_mode(module: nn.Module) -> FakeTensorMode:
     return next(weight.fake_mode for weight in module.parameters() if isinstance(weight, FakeTensor))
 
 
-def _files_in(folder: Path) -> dict[str, Path]:
+def _files_in(folder: Path, variant: str | None) -> dict[str, Path]:
     """The file of each weight in a folder: by its listing if it has one, else by looking into its only file."""
-    listings = sorted(folder.glob(_LISTING))
-    if listings:
-        content: dict[str, str] = json.loads(listings[0].read_text(encoding="utf-8"))["weight_map"]
-        return {name: folder / file for name, file in content.items()}
-    found = sorted(folder.glob(_FILES))
-    if not found:
-        raise PipelineRefused(f"{folder} has no weights as safetensors, which alone can be read one by one.")
-    with safe_open(found[0], framework="pt") as file:
-        return dict.fromkeys(file.keys(), found[0])
+    for ending in (f".{variant}", "") if variant else ("",):
+        listing = folder / f"{_NAME}.safetensors.index{ending}.json"
+        if listing.is_file():
+            content: dict[str, str] = json.loads(listing.read_text(encoding="utf-8"))["weight_map"]
+            return {name: folder / file for name, file in content.items()}
+        whole = folder / f"{_NAME}{ending}.safetensors"
+        if whole.is_file():
+            with safe_open(whole, framework="pt") as file:
+                return dict.fromkeys(file.keys(), whole)
+    raise PipelineRefused(f"{folder} has no weights as safetensors, which alone can be read one by one.")
 
 
 def _form(weight: Tensor, dtype: torch.dtype | None, *, in_float32: bool) -> Tensor:

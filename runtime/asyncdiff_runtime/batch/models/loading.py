@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,8 +113,13 @@ def plan_model(model: Model, parts: Parts) -> Plan:
     return Plan(model, parts.model, index, kind, files, vae, adapters)
 
 
-def load_pipeline(plan: Plan, device: str) -> Any:
+def load_pipeline(plan: Plan, device: str, without_weights: Collection[str] = ()) -> Any:
     """Fetches what is planned and loads it onto a device: weights from safetensors alone unless allowed.
+
+    Args:
+        plan: What to load.
+        device: Where to.
+        without_weights: Names of the model's own parts whose weights stay in their files. No adapter may change them.
 
     Raises:
         ModelUnavailableError: A file cannot be read, or adapters and model do not go together.
@@ -132,6 +137,8 @@ def load_pipeline(plan: Plan, device: str) -> Any:
     with _loading(" and ".join(planned.source.name for planned in plan.adapters)):
         extra |= components_of(plan.adapters, dtype, model.allow_pickle)
     with _loading(plan.source.name):
+        extra |= {name: _without_weights(plan, name, dtype) for name in without_weights}
+    with _loading(plan.source.name):
         pipe = plan.kind.from_pretrained(
             str(plan.fetch()),
             dtype=dtype,
@@ -144,6 +151,17 @@ def load_pipeline(plan: Plan, device: str) -> Any:
         put_on(pipe, plan.adapters, fuse=model.quantization is None)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device)
+
+
+def _without_weights(plan: Plan, name: str, dtype: Any) -> Any:
+    from asyncdiff_runtime.engine import PipelineRefused, weightless
+
+    _, class_name = plan.index.components[name]
+    kind = diffusers_class(class_name, "ModelMixin", INDEX)
+    try:
+        return weightless(kind, plan.fetch() / name, dtype=dtype, variant=plan.model.variant)
+    except PipelineRefused as error:
+        raise ModelUnavailableError(f"{plan.source.name}: {error}") from error
 
 
 def _plan_vae(source: Source, allow_pickle: bool) -> PlannedVae:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -14,16 +14,19 @@ from asyncdiff_api.parallelism import AsyncStages
 from asyncdiff_runtime.batch.assignment import Places
 from asyncdiff_runtime.batch.planning.figures import followed
 from asyncdiff_runtime.batch.planning.following import Course
-from asyncdiff_runtime.engine import LayoutError
+from asyncdiff_runtime.engine import AsyncStages as EngineStages
+from asyncdiff_runtime.engine import LayoutError, StageWeights
 from asyncdiff_runtime.engine.graph.capture import Captured
 from asyncdiff_runtime.engine.graph.dependence import Dependence
 from asyncdiff_runtime.engine.graph.hoisting import hoist
 from asyncdiff_runtime.engine.graph.machines import Machine
 from asyncdiff_runtime.engine.graph.options import Capture
 from asyncdiff_runtime.engine.stages.builders import asyncdiff
-from asyncdiff_runtime.engine.stages.cut import Cut, best_cut
+from asyncdiff_runtime.engine.stages.choice import chosen
+from asyncdiff_runtime.engine.stages.cut import Cut
 from asyncdiff_runtime.engine.stages.line import Line, depending_on_the_latent, line
-from asyncdiff_runtime.engine.stages.paths import cut_at, path_at
+from asyncdiff_runtime.engine.stages.origins import Origins, held, origins, weight_bytes
+from asyncdiff_runtime.engine.stages.paths import path_at
 from asyncdiff_runtime.engine.stages.schedule import Schedule
 from asyncdiff_runtime.engine.stages.seconds import Pace, seconds
 from asyncdiff_runtime.engine.stages.segments import Segments, divide, sizes
@@ -45,6 +48,7 @@ class StagePlan:
         machine: of each stage.
         wanted: what was asked for, the number of stages filled in.
         begins: the module that each segment begins with.
+        weights: bytes of those that each stage reads: what a rank holds if they are sharded.
         timing: seconds and bytes of the whole loop.
         opening: the schedule of a loop of few evaluations, to be looked at.
         remarks: what was left out, in sentences.
@@ -56,6 +60,7 @@ class StagePlan:
     machine: Machine
     wanted: AsyncStages
     begins: tuple[str, ...]
+    weights: tuple[int, ...]
     timing: Timing
     opening: Schedule
     remarks: tuple[str, ...]
@@ -98,6 +103,7 @@ class Denoiser:
         evaluations: of the loop.
         captured: the graph of a call.
         laid: its part that every evaluation runs, as a line.
+        origins: which weights the line's values stand on.
         prediction_bytes: of what a call gives.
         remarks: what was left out, in sentences.
     """
@@ -108,6 +114,7 @@ class Denoiser:
     evaluations: int
     captured: Captured
     laid: Line
+    origins: Origins
     prediction_bytes: int
     remarks: tuple[str, ...]
 
@@ -135,6 +142,7 @@ def denoiser_of(job: AsyncDiffJob, places: Places, *, batch: int) -> Denoiser:
         evaluations=course.evaluations,
         captured=asked.captured,
         laid=line(hoisted.latent, depending_on_the_latent(asked.captured)),
+        origins=origins(asked.captured, hoisted),
         prediction_bytes=asked.prediction_bytes,
         remarks=(*remarks, *_left_out(course)),
     )
@@ -154,13 +162,14 @@ def stage_plan(denoiser: Denoiser, machine: Machine, wanted: AsyncStages) -> Sta
     pace = Pace(machine, getattr(torch, denoiser.dtype))
     try:
         spent = seconds(denoiser.captured, pace)
-        cut = _cut(denoiser.laid, spent, wanted, pace)
+        cut = _cut(denoiser, spent, wanted, pace)
     except KeyError as error:
         raise InvalidJobError(f"{error.args[0]}; choose another --dtype or --gpu") from error
     except LayoutError as error:
         raise InvalidJobError(str(error)) from error
     schedule = _schedule(wanted, cut, denoiser.evaluations)
-    costs = _costs(denoiser, cut, spent).times(len(denoiser.rows))
+    segments = divide(denoiser.laid, cut.boundaries)
+    costs = _costs(denoiser, segments, cut, spent).times(len(denoiser.rows))
     return StagePlan(
         pipeline=denoiser.pipeline,
         dtype=denoiser.dtype,
@@ -168,6 +177,7 @@ def stage_plan(denoiser: Denoiser, machine: Machine, wanted: AsyncStages) -> Sta
         machine=machine,
         wanted=wanted,
         begins=_begins(denoiser.laid, cut),
+        weights=weight_bytes(denoiser.captured, segments, schedule.stages, denoiser.origins),
         timing=timed(schedule, costs, Link(1 / pace.seconds_per_byte, LATENCY_SECONDS)),
         opening=_schedule(wanted, cut, min(denoiser.evaluations, wanted.warmup_steps + 10)),
         remarks=denoiser.remarks,
@@ -179,31 +189,22 @@ def _left_out(course: Course) -> Iterator[str]:
         yield "The calls of an evaluation differ in form; the first stands for all of them."
 
 
-def _cut(laid: Line, spent: Mapping[str, float], wanted: AsyncStages, pace: Pace) -> Cut:
+def _cut(denoiser: Denoiser, spent: Mapping[str, float], wanted: AsyncStages, pace: Pace) -> Cut:
     """The cut that the engine would choose.
 
     Raises:
         LayoutError: there is none.
     """
-    stages, period = wanted.stages or 1, wanted.stride
-    load = workload(laid, spent)
-    per_byte = pace.seconds_per_byte
-    if wanted.cut:
-        count = 2 if stages == 1 else stages
-        if len(wanted.cut) != count:
-            raise LayoutError(f"cut names {len(wanted.cut)} modules; {stages} stages begin at {count}")
-        return cut_at(laid, load, wanted.cut, period=period, seconds_per_byte=per_byte)
-    if stages == 1 and period > 1:
-        raise LayoutError(
-            "1 stage with a stride keeps a deep part: name with cut where it begins and where it ends"
-        )
-    found = best_cut(load, stages, period=period, seconds_per_byte=per_byte)
-    if found is None:
-        raise LayoutError(
-            f"The denoiser can be cut at {len(load.boundaries)} places, which is too few for {stages} stages; ask for "
-            "fewer"
-        )
-    return found
+    strategy = EngineStages(
+        stages=wanted.stages or 1,
+        stride=wanted.stride,
+        cut=wanted.cut or "auto",
+        weights=StageWeights(wanted.weights.lower()),
+    )
+    load = workload(denoiser.laid, spent)
+    if strategy.sharded:
+        load = replace(load, weights=held(denoiser.captured, denoiser.laid, denoiser.origins))
+    return chosen(denoiser.laid, load, strategy, pace.seconds_per_byte)
 
 
 def _schedule(wanted: AsyncStages, cut: Cut, evaluations: int) -> Schedule:
@@ -217,10 +218,9 @@ def _schedule(wanted: AsyncStages, cut: Cut, evaluations: int) -> Schedule:
     )
 
 
-def _costs(denoiser: Denoiser, cut: Cut, spent: Mapping[str, float]) -> SegmentCosts:
+def _costs(denoiser: Denoiser, segments: Segments, cut: Cut, spent: Mapping[str, float]) -> SegmentCosts:
     """What the segments of one call cost."""
     laid = denoiser.laid
-    segments = divide(laid, cut.boundaries)
     inputs = denoiser.captured.inputs
     latents = {name for name, given in inputs.items() if given.dependence is Dependence.LATENT}
     return SegmentCosts(

@@ -22,9 +22,11 @@ from .seconds import Pace, seconds
 from .segments import Segments, divide
 from .workload import Workload, workload
 
-_UNEVEN = (0.1, 0.2, 0.4, inf)
-"""Of all weights: by how much the share of a stage may exceed an even one. The first that leaves a cut is taken: small
-models may have nearly all of their weights in one place, or where all stages read them."""
+UNEVEN = 0.1
+"""Of all weights: by how much the share of a stage may exceed an even one."""
+_MORE = (2 * UNEVEN, 4 * UNEVEN, inf)
+"""What is tried after that: small models may have nearly all of their weights in one place, or where all stages read
+them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +94,7 @@ def chosen(laid: Line, load: Workload, strategy: AsyncStages, seconds_per_byte: 
     if strategy.cut != "auto":
         return cut_at(laid, load, strategy.cut, period=strategy.stride, seconds_per_byte=seconds_per_byte)
     whole = sum(weight.bytes for weight in load.weights)
-    for uneven in _UNEVEN if strategy.sharded else (inf,):
+    for uneven in (UNEVEN, *_MORE) if strategy.sharded else (inf,):
         found = best_cut(
             load,
             strategy.stages,
