@@ -8,11 +8,11 @@ import torch
 from asyncdiff_runtime.engine.graph.hoisting import hoist
 from asyncdiff_runtime.engine.graph.lowering import eager
 from asyncdiff_runtime.engine.graph.program import Program
-from asyncdiff_runtime.engine.stages.builders import lookahead, samples_in_flight
-from asyncdiff_runtime.engine.stages.cell import BoundSegments
+from asyncdiff_runtime.engine.stages.builders import asyncdiff, lookahead, samples_in_flight
+from asyncdiff_runtime.engine.stages.cell import BoundSegments, Store, Values
 from asyncdiff_runtime.engine.stages.line import depending_on_the_latent, line
 from asyncdiff_runtime.engine.stages.progress import AtHome, Prediction, Progress
-from asyncdiff_runtime.engine.stages.schedule import Cell, Schedule
+from asyncdiff_runtime.engine.stages.schedule import Cell, Schedule, Value
 from asyncdiff_runtime.engine.stages.segments import divide
 from asyncdiff_runtime.engine.stages.simulate import simulate
 from hypothesis import given, settings
@@ -116,6 +116,46 @@ def test_a_pipeline_of_stages_gives_what_the_whole_graph_gives(
     for ours, theirs in zip(sampler.latents, whole.latents, strict=True):
         assert len(ours) == STEPS + 1
         assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+@dataclass
+class Brought:
+    """Brings what another run made; notes what this one makes."""
+
+    made: dict[Value, Values] = field(default_factory=dict)
+
+    def collect(self, cell: Cell, store: Store) -> None:
+        for value in cell.reads:
+            if value not in store:
+                store[value] = self.made[value]
+
+    def exchange(self, tick: int, store: Store) -> None:  # noqa: ARG002 -- a Post's
+        self.made |= store
+
+    def settle(self) -> None:
+        """Nothing is on its way."""
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [asyncdiff(3, STEPS, stride=2, warmup=2, exact_tail=1), samples_in_flight(3, 2, STEPS)],
+    ids=["a circle with a stride", "two samples in a chain"],
+)
+def test_a_stage_holds_nothing_that_it_will_not_read_again(
+    divided: dict[int, Staged], schedule: Schedule
+) -> None:
+    staged, brought = divided[schedule.segments], Brought()
+    sampler = Euler(staged.program, schedule.samples)
+    together = Progress(schedule, range(schedule.stages), staged.bound, brought)
+    while not together.finished:
+        for cell, prediction in together.tick(lambda cell: sampler.inputs(_with_true_latent(cell))).items():
+            sampler.step(cell.sample, cell.evaluation, prediction)
+    for stage in range(schedule.stages):
+        alone = Progress(schedule, [stage], staged.bound, Brought(brought.made))
+        for tick in range(len(schedule.ticks)):
+            alone.tick(lambda cell: sampler.inputs(_with_true_latent(cell)))
+            alone.check()
+            assert all((schedule.last_read(value, stage) or 0) > tick for value in alone.store)
 
 
 @settings(max_examples=30, deadline=None)
