@@ -5,7 +5,7 @@
     .venv/bin/python scripts/denoisers.py 'Flux*' UVit2DModel   some classes
 
 Each class has a process of its own, so that one that crashes or hangs is a row of the table. What was found by
-compiling stays until it is done again.
+compiling stays until it is done again. Several runs, of other classes each, may go on at once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -48,24 +49,23 @@ def main() -> int:
     parser.add_argument("classes", nargs="*", help="names or patterns; all classes if none is given")
     parser.add_argument("--compile", action="store_true", help="compile each class too")
     options = parser.parse_args()
-    context = _context()
-    earlier = _earlier()
-    exported = _run(context, "exported", "", CAPTURE_SECONDS)
-    users = pipelines_of(exported)
-    classes = {name: earlier.get(name, {"other": _UNTRIED}) for name in sorted(exported)}
-    for name in classes:
-        if _wanted(name, options.classes):
-            classes[name] = _again(context, name, classes[name], compiled=options.compile)
-            _write(
-                {
-                    each: {"module": exported[each], "pipelines": users[each], **found}
-                    for each, found in classes.items()
-                }
-            )
+    with tempfile.TemporaryDirectory() as cache:
+        _examine(_context(cache), options.classes, compiled=options.compile)
     return 0
 
 
-def _write(classes: Mapping[str, Findings]) -> None:
+def _examine(context: Any, patterns: Sequence[str], *, compiled: bool) -> None:
+    exported = _run(context, "exported", "", CAPTURE_SECONDS)
+    users = pipelines_of(exported)
+    known = {name: {"module": exported[name], "pipelines": users[name]} for name in sorted(exported)}
+    for name in known:
+        if _wanted(name, patterns):
+            found = _again(context, name, compiled=compiled)
+            _write(known, {**_earlier(), name: found})
+
+
+def _write(known: Mapping[str, Findings], found: Mapping[str, Findings]) -> None:
+    classes = {name: {**told, **found.get(name, {"other": _UNTRIED})} for name, told in known.items()}
     results = {"versions": _versions(), "classes": classes}
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(denoisers_page(), encoding="utf-8")
@@ -86,11 +86,17 @@ def _earlier() -> dict[str, Findings]:
     }
 
 
-def _context() -> Any:
-    """Starts processes as copies of one that has imported everything, which takes longer than most classes."""
+def _context(cache: str) -> Any:
+    """Starts processes as copies of one that has imported everything, which takes longer than most classes.
+
+    Args:
+        cache: folder of what is compiled, empty at first, so that seconds are those of compiling.
+    """
     sys.path.append(TESTS)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (TESTS, os.environ.get("PYTHONPATH"))))
     os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # compilers that the process waits for, and counts
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["support.denoisers.examination"])
     return context
@@ -100,14 +106,15 @@ def _wanted(name: str, patterns: Sequence[str]) -> bool:
     return not patterns or any(fnmatch(name, pattern) for pattern in patterns)
 
 
-def _again(context: Any, name: str, earlier: Findings, *, compiled: bool) -> Findings:
+def _again(context: Any, name: str, *, compiled: bool) -> Findings:
     started = time.monotonic()
     found: Findings = _run(context, "capturing", name, CAPTURE_SECONDS)
-    if "compiling" in earlier and found.get("captured"):
-        found["compiling"] = earlier["compiling"]
+    compiling = _earlier().get(name, {}).get("compiling")
     if compiled and found.get("captured"):
-        found["compiling"] = _run(context, "compiling", name, COMPILE_SECONDS) | {"versions": _versions()}
-    said = found.get("reason") or found.get("other") or "captured"
+        compiling = _run(context, "compiling", name, COMPILE_SECONDS) | {"versions": _versions()}
+    if compiling is not None and found.get("captured"):
+        found["compiling"] = compiling
+    said = found.get("reason") or found.get("other") or f"captured {found.get('compiling', '')}"
     print(f"{name}: {said} ({time.monotonic() - started:.0f} s)", flush=True)
     return found
 
@@ -126,7 +133,8 @@ def _run(context: Any, what: str, name: str, seconds: float) -> Any:
     finally:
         process.kill()
         process.join()
-    return answer if not isinstance(answer, str) else {"captured": False, "equal": False, "reason": answer}
+    failed = {"compiled": False} if what == "compiling" else {"captured": False, "equal": False}
+    return answer if not isinstance(answer, str) else {**failed, "reason": answer}
 
 
 def _work(what: str, name: str, answer: Connection) -> None:

@@ -16,7 +16,7 @@ SHOWN: Final = 2
 _INTRODUCTION: Final = """
 Every class that diffusers exports among its UNets and transformers, and what `parallelize(…, capture=…)` makes of it:
 a graph of its operations, what of it leaves the denoising loop, and the compiled form. Each class is made at tiny
-size with random weights, and evaluated at two timesteps under two conditions. Nothing here is measured in seconds.
+size with random weights, and evaluated at two timesteps under two conditions. How fast they are is not measured here.
 What cannot be captured still runs: by its modules, with a warning that says why.
 """
 _COLUMNS: Final = """
@@ -36,7 +36,15 @@ for bit.
 """
 _COMPILED: Final = """
 *Compiled*
-:   the relative distance to the modules' results with `capture="inductor"`; up to 1e-4 is taken for rounding
+:   the relative distance to the modules' results with `capture="inductor"` on a CPU in float32, where up to 1e-4 is
+    taken for rounding, and seconds of one core that capturing and compiling took, inductor's own start among them
+"""
+_ASSUMED: Final = """
+The modules of these read values of their prompt as they run: how many words it has, whether there is an image. They
+branch by them and give tensors shapes, so that a graph holds for these values alone, and is proven to before it answers
+another prompt. Whatever the first generation reads is captured, for the prompt and for the negative one; what later
+generations read is captured when it comes again, and answered by the modules until then. Nothing of it depends on the
+latent or the timestep: that is refused.
 """
 _HEAD: Final = ("Class", "Used by", "Operations", "Model", "Prompt", "Timestep", "FLOPs")
 _REASONS: Final = """
@@ -56,6 +64,7 @@ def denoisers_page() -> str:
     captured = {name: found for name, found in tried.items() if found["equal"]}
     refused = {name: found for name, found in tried.items() if not found["equal"]}
     compiled = any("compiling" in found for found in captured.values())
+    assuming = {name: found for name, found in captured.items() if found.get("assumed")}
     others = {name: found for name, found in classes.items() if "other" in found}
     return page(
         "Denoisers",
@@ -64,6 +73,14 @@ def denoisers_page() -> str:
         "## Captured",
         _COLUMNS + _COMPILED * compiled,
         table([*_HEAD, *["Compiled"] * compiled], (_captured(row, compiled) for row in captured.items())),
+        *(
+            [
+                "## Captured for values of the prompt",
+                _ASSUMED,
+                table(["Class", "What it reads"], map(_assuming, assuming.items())),
+            ]
+            * bool(assuming)
+        ),
         *(
             ["## Refused", _REASONS, table(["Class", "Used by", "Why"], map(_refused, refused.items()))]
             * bool(refused)
@@ -120,10 +137,16 @@ def _captured(row: tuple[str, Mapping[str, Any]], compiled: bool) -> list[str]:
 
 def _compiled(found: Mapping[str, Any] | None) -> str:
     if found is None:
-        return "not tried"
+        return "not yet compiled"
     if found["compiled"]:
-        return f"{found['distance']:.0e}" if found["distance"] else "0"
+        return f"{found['distance']:.0e}, {found['seconds']:.0f} s"
     return found["reason"] or "no"
+
+
+def _assuming(row: tuple[str, Mapping[str, Any]]) -> list[str]:
+    name, found = row
+    named, more = found["assumed"][:SHOWN], len(found["assumed"]) - SHOWN
+    return [code(name), "; ".join(named) + (f"; and in {more} more places" if more > 0 else "")]
 
 
 def _refused(row: tuple[str, Mapping[str, Any]]) -> list[str]:

@@ -128,15 +128,29 @@ def test_scales_that_fall_to_zero_half_way_are_captured_once(twins: Twins) -> No
 
 
 @pytest.mark.parametrize("twins", [tiny("lumina")], indirect=True, ids=["lumina"])
+def test_a_denoiser_that_reads_lengths_off_its_mask_is_captured_for_them(twins: Twins) -> None:
+    assert twins.captures() == 1
+    assert twins.captures(seed=1) == 0
+
+
+class Looking(AttnProcessor):
+    """Looks at values of the latent, on which it could decide something."""
+
+    def __call__(self, attn: Any, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        assert hidden_states.isfinite().all()
+        return super().__call__(attn, hidden_states, *args, **kwargs)
+
+
 def test_what_cannot_be_captured_is_named_and_evaluated_by_its_modules(twins: Twins) -> None:
-    assert twins.captures() == 0
+    assert twins.captures(lambda pipe: pipe.unet.set_attn_processor(Looking())) == 0
     assert twins.captures(prompt=OTHER) == 0
     report = twins.parallel.report
     assert report is not None
-    assert "`use_mask = len(set(seq_lengths)) > 1` (transformer_lumina2.py" in report.notes[0]
+    assert "`assert hidden_states.isfinite().all()` (test_captured_pipelines.py" in report.notes[0]
+    assert "it goes by values that depend on the latent" in report.notes[0]
     with (
         parallelize(twins.plain, Exact(), capture=Capture(lowering=Lowering.EAGER, strict=True)),
-        pytest.raises(CaptureRefused, match="transformer_lumina2"),
+        pytest.raises(CaptureRefused, match="isfinite"),
     ):
         twins.row.result(twins.plain, steps=2)
 

@@ -49,7 +49,7 @@ def captured(of: Request) -> Captured:
 
 def emptied(text: Tensor, mask: Tensor) -> Tensor:
     rest = text.clone()
-    rest[: mask.sum()] = 0  # type: ignore[misc]  # -- tensors are indices
+    rest[: mask.sum()] = 0
     return rest.sum()
 
 
@@ -58,11 +58,11 @@ READS: dict[str, Read] = {
     "truth": lambda text, mask: text.sum() if mask[2] else text.mean(),
     "whole number": lambda text, mask: text[: int(mask.sum())].sum(),
     "float": lambda text, mask: text.sum() * float(mask.sum()),
-    "range": lambda text, mask: sum(text[at] for at in range(mask.sum())),  # type: ignore[call-overload]  # -- as above
+    "range": lambda text, mask: sum(text[at] for at in range(mask.sum())),
     "list": lambda text, mask: sum(word for word, counts in zip(text, mask.tolist(), strict=True) if counts),
     "nested list": lambda text, mask: text.sum() * sum(map(sum, mask.view(2, 4).tolist())),
     "array": lambda text, mask: text.sum() * int(mask.numpy().sum()),
-    "bound": lambda text, mask: text[: mask.sum()].sum(),  # type: ignore[misc]  # -- as above
+    "bound": lambda text, mask: text[: mask.sum()].sum(),
     "bound of what is assigned": emptied,
     "mask": lambda text, mask: text[mask].std(),
     "mask among others": lambda text, mask: text.view(1, 8)[0, mask].std(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -16,10 +17,9 @@ from asyncdiff_runtime.engine.graph.hoisting_report import HoistingReport
 from asyncdiff_runtime.engine.graph.lowerings import lowering_for
 from asyncdiff_runtime.engine.graph.options import Lowering
 from asyncdiff_runtime.engine.graph.preparation import prepared
-from asyncdiff_runtime.engine.graph.program import Program
-from asyncdiff_runtime.engine.graph.programs import Programs
+from asyncdiff_runtime.engine.graph.programs import Answer, Programs
 from asyncdiff_runtime.engine.report import Tally
-from asyncdiff_runtime.engine.request import Request
+from asyncdiff_runtime.engine.request import Request, Visit
 from asyncdiff_runtime.engine.split import difference
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -38,6 +38,7 @@ class Capturing:
         captured: there is a graph.
         equal: all evaluations were those of the modules, bit for bit.
         reason: why there is no graph, or none that is used; empty otherwise.
+        assumed: places where the modules go by values of their prompt, which the graph takes for constants.
         nodes: operations in the graph.
         classes: figures by dependence: operations, those done again at each evaluation, FLOPs and their share.
     """
@@ -45,6 +46,7 @@ class Capturing:
     captured: bool
     equal: bool
     reason: str = ""
+    assumed: Sequence[str] = ()
     nodes: int = 0
     classes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
@@ -60,11 +62,13 @@ class Compiling:
     Attributes:
         compiled: it was compiled, and its evaluations lie within rounding of those of the modules.
         distance: the largest relative distance that was seen.
+        seconds: of a processor's time that capturing and compiling took.
         reason: why it is not used; empty otherwise.
     """
 
     compiled: bool
     distance: float = 0.0
+    seconds: float = 0.0
     reason: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -83,19 +87,27 @@ def capturing(row: TinyDenoiser) -> Capturing:
     if seen.report is None:
         return Capturing(captured=False, equal=False, reason=reason)
     return Capturing(
-        captured=True, equal=not reason, reason=reason, nodes=seen.nodes, classes=_figures(seen.report)
+        captured=True,
+        equal=not reason,
+        reason=reason,
+        assumed=seen.assumed,
+        nodes=seen.nodes,
+        classes=_figures(seen.report),
     )
 
 
 def compiling(row: TinyDenoiser) -> Compiling:
     """Compiles a denoiser by inductor and compares the same evaluations."""
     seen = _Seen(Lowering.INDUCTOR)
+    requests = _requests(row.example())
+    started = _processor_seconds()
     with _warnings() as warnings:
         try:
-            apart = _generations(seen, _requests(row.example()))
+            apart = _generations(seen, requests)
         except EngineError as error:
             return Compiling(compiled=False, reason=str(error))
-    return Compiling(compiled=not warnings, distance=apart, reason=" ".join(warnings))
+    seconds = round(_processor_seconds() - started, 1)
+    return Compiling(compiled=not warnings, distance=apart, seconds=seconds, reason=" ".join(warnings))
 
 
 def unread(example: Example) -> tuple[str, ...]:
@@ -111,36 +123,49 @@ def unread(example: Example) -> tuple[str, ...]:
 
 
 class _Seen:
-    """Prepares programs, and notes what there was to see."""
+    """Prepares programs, and notes what there was to see.
+
+    Attributes:
+        answer: what a program gave last; Programs answer by the modules where they compare the two.
+    """
 
     def __init__(self, how: Lowering) -> None:
         self._lowerings = lowering_for(torch.device("cpu"), how, cache=None)
         self.exact = self._lowerings.exact
+        self.assumed: tuple[str, ...] = ()
         self.nodes = 0
         self.report: HoistingReport | None = None
+        self.answer: Any = None
 
-    def __call__(self, captured: Captured) -> Program:
+    def __call__(self, captured: Captured) -> Answer:
         program = prepared(captured, self._lowerings, _HELD_BYTES)
+        self.assumed = tuple(dict.fromkeys(captured.assumptions.places))
         self.nodes = sum(node.op == "call_function" for node in captured.graph.graph.nodes)
         self.report = program.report
-        return program
+
+        def noted(tensors: Sequence[Tensor], visit: Visit | None) -> Any:
+            self.answer = program(tensors, visit)
+            return self.answer
+
+        return noted
 
 
 def _generations(seen: _Seen, requests: Sequence[Request]) -> float:
-    """Answers two generations of two requests each; gives the last answer's distance to the modules'.
+    """Answers two generations of two requests each; gives the largest distance of programs to modules.
 
     Raises:
         EngineError: there is no program, or it does not give what the modules give.
     """
     programs = Programs(seen, exact=seen.exact, strict=True)
+    apart = []
     with torch.no_grad():
-        for generation in range(2):
-            programs.begin(Tally(generation + 1))
-            first, second = requests[2 * generation : 2 * generation + 2]
-            programs(first)
-            answer = programs(second)
-        # Programs compare the first three; the fourth is the program's alone.
-        return difference(answer, second.run())
+        for place, request in enumerate(requests):
+            if place % 2 == 0:
+                programs.begin(Tally(place // 2 + 1))
+            answer = programs(request)
+            expected = request.run()
+            apart += [difference(answer, expected), difference(seen.answer, expected)]
+    return max(apart)
 
 
 def _requests(example: Example) -> list[Request]:
@@ -157,10 +182,18 @@ def _requests(example: Example) -> list[Request]:
 
 def _later(call: Call) -> Call:
     """The call at another latent and an earlier timestep."""
-    timestep = pytree.tree_map_only(Tensor, lambda given: given - given.abs().clamp(max=1) / 2, call.timestep)
-    if isinstance(timestep, Tensor):
-        timestep = timestep.to(call.timestep.dtype)
+    timestep = pytree.tree_map_only(Tensor, _earlier, call.timestep)
     return call.at(call.x.lerp(tensor(9, *call.x.shape).to(call.x.dtype), 0.5), timestep)
+
+
+def _earlier(timestep: Tensor) -> Tensor:
+    moved = (timestep - timestep.abs().clamp(max=1) / 2).to(timestep.dtype)
+    return moved[:1].expand_as(timestep) if _expanded(timestep) else moved
+
+
+def _expanded(value: Tensor) -> bool:
+    """Whether its rows are one and the same memory; to a graph, memory that lies otherwise is another form."""
+    return value.ndim > 0 and value.stride(0) == 0
 
 
 def _exchanged(rows: int) -> Any:
@@ -168,7 +201,7 @@ def _exchanged(rows: int) -> Any:
 
     def exchanged(leaf: Any) -> Any:
         by_row = isinstance(leaf, Tensor) and leaf.ndim > 0 and leaf.shape[0] == rows
-        return leaf.flip(0) if by_row else leaf
+        return leaf.flip(0) if by_row and not _expanded(leaf) else leaf
 
     return exchanged
 
@@ -183,6 +216,12 @@ def _moved(value: Any) -> Any:
     return pytree.tree_map_only(
         Tensor, lambda leaf: leaf * 0.9 + 0.05 if leaf.is_floating_point() else leaf, value
     )
+
+
+def _processor_seconds() -> float:
+    """Of this process and of the compilers that it has run."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _figures(report: HoistingReport) -> dict[str, dict[str, float]]:
