@@ -201,23 +201,10 @@ def test_a_shard_that_gets_no_other_pod_has_failed_before_its_job_says_so(
 
 
 def test_of_a_shard_that_failed_repeatedly_the_last_error_is_told() -> None:
+    first, last = (result(counts(), "Outage", f"the {word}") for word in ("first", "last"))
     pods = (
-        pod(
-            JOB,
-            0,
-            "failed",
-            name="z",
-            created=after(seconds=1),
-            result=result(counts(), "Outage", "the first"),
-        ),
-        pod(
-            JOB,
-            0,
-            "failed",
-            name="a",
-            created=after(seconds=9),
-            result=result(counts(), "Outage", "the last"),
-        ),
+        pod(JOB, 0, "failed", name="z", created=after(seconds=1), result=first),
+        pod(JOB, 0, "failed", name="a", created=after(seconds=9), result=last),
     )
     message = message_of(look(running(*pods), after(minutes=2)), ConditionType.DEGRADED)
     assert message == "Shard 0 runs again. Shard 0 (pod posters-0-a): the last."
