@@ -55,6 +55,16 @@ def test_a_compiled_part_gives_what_its_operations_give(dtype: torch.dtype) -> N
 
 
 @torch.no_grad()
+def test_what_is_rounded_between_finer_values_is_rounded_when_compiled_too() -> None:
+    def rounding_between(x: Tensor) -> tuple[Tensor, ...]:
+        return ((x * 1.1).bfloat16().float() * 2,)
+
+    given = (torch.linspace(0.5, 1.5, 64),)
+    made = Inductor()(part_of(rounding_between, given), given)(*given)
+    assert distance(made, rounding_between(*given)) <= TOLERANCE[torch.float32]
+
+
+@torch.no_grad()
 def test_values_may_lie_otherwise_in_memory_and_come_from_inference_mode() -> None:
     given = block_values()
     call = Inductor()(part_of(block, given), given)

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, _inductor
+from torch.fx import Node
+from torch.utils import _pytree as pytree
 
 from .bundle import Key, Store, circumstances, described
 from .lowering import Lowered, eager
@@ -21,6 +23,8 @@ from .parts import Part
 logger = logging.getLogger(__name__)
 
 _MODES: Final = {Lowering.INDUCTOR: "default", Lowering.MAX_AUTOTUNE: "max-autotune-no-cudagraphs"}
+_COARSE: Final = frozenset({torch.bfloat16, torch.float16})
+_FINE: Final = frozenset({torch.float32, torch.float64})
 _ARTIFACT: Final = "artifact"
 _FILES: Final = "files/"
 
@@ -48,20 +52,21 @@ class Inductor:
         if not examples or all(node.op in ("placeholder", "output") for node in part.module.graph.nodes):
             return eager(part, examples)
         plain = [example.detach() for example in examples]
-        key = self._key(part, plain)
+        options = {**self.options, **_rounding(part)}
+        key = self._key(part, plain, options)
         try:
-            artifact = self._kept(key) or self._compiled(part, plain, key)
+            artifact = self._kept(key) or self._compiled(part, plain, options, key)
         except Exception as error:  # noqa: BLE001 -- inductor raises whatever its passes and compilers raise
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             logger.warning("A part of the denoiser cannot be compiled (%s); it runs eagerly.", reason)
             return eager(part, examples)
         return _with_strides(artifact, plain)
 
-    def _key(self, part: Part, examples: Sequence[Tensor]) -> Key | None:
+    def _key(self, part: Part, examples: Sequence[Tensor], options: Mapping[str, Any]) -> Key | None:
         subject = described(part.module, examples) if self.store is not None else None
         if subject is None:
             return None
-        return Key("compiled", subject, circumstances(examples[0].device, self.options))
+        return Key("compiled", subject, circumstances(examples[0].device, options))
 
     def _kept(self, key: Key | None) -> Lowered | None:
         payload = self.store.get(key) if self.store is not None and key is not None else None
@@ -73,7 +78,9 @@ class Inductor:
             logger.warning("The compiled part in the cache cannot be loaded (%s); made again.", error)
             return None
 
-    def _compiled(self, part: Part, examples: Sequence[Tensor], key: Key | None) -> Lowered:
+    def _compiled(
+        self, part: Part, examples: Sequence[Tensor], options: Mapping[str, Any], key: Key | None
+    ) -> Lowered:
         devices = sorted({each.device.index or 0 for each in examples if each.device.type == "cuda"})
         # Choosing kernels by measurement draws random numbers, which are not the pipeline's to miss.
         with torch.random.fork_rng(devices), torch.inference_mode(mode=False), torch.no_grad():
@@ -81,7 +88,7 @@ class Inductor:
                 part.module,
                 list(examples),
                 dynamic_shapes="from_example_inputs",
-                options={"config_patches": dict(self.options)},
+                options={"config_patches": dict(options)},
                 aot=True,
             )
         if self.store is not None and key is not None:
@@ -90,6 +97,23 @@ class Inductor:
             except Exception as error:  # noqa: BLE001 -- whatever pickling raises
                 logger.warning("A compiled part cannot be kept (%s).", error)
         return artifact
+
+
+def _rounding(part: Part) -> Mapping[str, bool]:
+    """Options by which a part rounds on its way as its operations do, where what it gives is finer than that.
+
+    Fused operations leave out what is rounded to be widened again. Among low precision that only adds precision; in a
+    denoiser of float32 that rounds its queries to bfloat16 (Kandinsky 5), it shows.
+    """
+    graph = part.module.graph
+    given = {kind for node in graph.output_node().all_input_nodes for kind in _dtypes(node)}
+    between = {kind for node in graph.nodes for kind in _dtypes(node)}
+    rounds = bool(between & _COARSE) and bool(given & _FINE)
+    return {"emulate_precision_casts": True} if rounds else {}
+
+
+def _dtypes(node: Node) -> set[torch.dtype]:
+    return {leaf.dtype for leaf in pytree.tree_leaves(node.meta.get("val")) if isinstance(leaf, Tensor)}
 
 
 def packed(artifact: Any) -> bytes:
