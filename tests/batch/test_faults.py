@@ -24,6 +24,7 @@ from support.proxy import (
     Fault,
     GarbleAnswer,
     GarbleUpload,
+    Hang,
     LoseAnswer,
     Pace,
     Proxy,
@@ -125,9 +126,11 @@ def test_a_fault_that_stays_ends_the_run_and_a_resume_makes_the_rest(
 
 
 def test_a_bucket_that_is_deleted_midway_is_named(line: Line) -> None:
+    held = line.proxy.inject(Hang(), where=asks("PUT", "/items/"), skip=30)
     line.workers.start("run")
     assert line.workers.reach("run", 30)
     _delete(line.server, line.bucket)
+    held.lift()
 
     assert line.workers.finish("run") == 69
     assert f"the bucket {line.bucket} does not exist" in line.workers.processes.log_tail("run")

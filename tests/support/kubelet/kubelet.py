@@ -193,7 +193,8 @@ class Kubelet:
         if kind == "DELETED":
             self._forget({uid})
             return
-        if uid not in self._workers and pod["status"]["phase"] in ("Pending", "Running"):
+        # one that has an address was another kubelet's, of the same node's name, and stays as that left it
+        if uid not in self._workers and pod["status"]["phase"] == "Pending" and "podIP" not in pod["status"]:
             self._take(pod)
         if "deletionTimestamp" in pod["metadata"] and uid in self._workers:
             self._workers[uid].delete()
