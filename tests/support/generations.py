@@ -114,8 +114,10 @@ def with_another_seed(rank: int, _world: int, odd: int) -> str:
     return ""
 
 
-def failing_stage(rank: int, _world: int, plan: Plan, culprit: int, cell: int) -> tuple[str, Array]:
-    """A cell of a stage fails in a second generation, counted from 1; a third has to be right again."""
+def failing_stage(
+    rank: int, _world: int, plan: Plan, culprit: int, cell: int, earlier: int
+) -> tuple[str, Array]:
+    """A cell of a stage, counted from 1, fails after so many good generations; the next has to be right again."""
     pipe = toy.layered()
     caught, left = "", [cell]
 
@@ -126,7 +128,8 @@ def failing_stage(rank: int, _world: int, plan: Plan, culprit: int, cell: int) -
         return run_cell(*arguments)
 
     with parallelize(pipe, _strategy(plan)):
-        pipe(steps=9)
+        for _ in range(earlier):
+            pipe(steps=9)
         try:
             with patch.object(progress, "run_cell", failing) if rank == culprit else nullcontext():
                 pipe(steps=9, seed=1)

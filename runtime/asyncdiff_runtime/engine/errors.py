@@ -61,7 +61,12 @@ class PeerError(EngineError, RuntimeError):
 
 
 class RankFailed(PeerError):
-    """Another rank raised an exception; its own traceback is on that rank."""
+    """Another rank raised an exception, whose traceback is on that rank; or this one did, which others then know."""
+
+    @classmethod
+    def here(cls, about: str, error: Exception) -> "RankFailed":
+        """Says that this rank failed with `error`. It is no refusal, after which it would try another way alone."""
+        return cls(f"This rank failed at {about}: {type(error).__name__}: {error}")
 
 
 class RanksDiverged(PeerError):

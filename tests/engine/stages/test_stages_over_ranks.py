@@ -45,11 +45,27 @@ def test_a_stage_that_fails_stops_all_and_the_next_generation_is_good(ranks: Gro
         expected = pipe(steps=9, seed=2).numpy()
     # The first rank's is the tail of an evaluation that reads what is old, the second one's is of an exact one.
     cell = 4 if culprit == 0 else 1
-    for rank, (caught, after) in enumerate(ranks(2).run(generations.failing_stage, Plan(TWO), culprit, cell)):
+    found = ranks(2).run(generations.failing_stage, Plan(TWO), culprit, cell, 1)
+    for rank, (caught, after) in enumerate(found):
         if rank == culprit:
-            assert caught == "MemoryError: the device is full"
+            assert caught.endswith("MemoryError: the device is full")
         else:
             assert f"RankFailed: Rank {culprit} failed at evaluation" in caught
+        assert np.array_equal(after, expected)
+
+
+@pytest.mark.parametrize("culprit", [0, 1])
+def test_a_stage_that_fails_as_its_program_is_tried_stops_all_at_once(ranks: Group, culprit: int) -> None:
+    pipe = layered()
+    with parallelize(pipe, TWO):
+        expected = pipe(steps=9, seed=2).numpy()
+    found = ranks(2).run(generations.failing_stage, Plan(TWO), culprit, 1, 0)
+    for rank, (caught, after) in enumerate(found):
+        if rank == culprit:
+            assert caught.startswith("RankFailed: This rank failed at tick")
+            assert caught.endswith("MemoryError: the device is full")
+        else:
+            assert caught.startswith(f"RankFailed: Rank {culprit} failed at segment")
         assert np.array_equal(after, expected)
 
 

@@ -120,8 +120,7 @@ class Links:
         """Does what each member does for itself; where it fails on one, all learn of it at once.
 
         Raises:
-            RankFailed: it failed on a member, this one or another. It is no refusal, after which this rank would try
-                another way on its own.
+            RankFailed: it failed on a member, this one or another.
             RankTimeout: one did not come to its end.
         """
         try:
@@ -131,9 +130,7 @@ class Links:
                 self.failed(True, about)
             if isinstance(error, EngineError):
                 raise
-            raise RankFailed(
-                f"This rank ({self.mesh.rank}) failed at {about}: {type(error).__name__}: {error}"
-            ) from error
+            raise RankFailed.here(about, error) from error
         failed = self.failed(False, about)
         if failed:
             raise RankFailed(

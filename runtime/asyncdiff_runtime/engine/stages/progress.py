@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..errors import PeerError
+from ..errors import PeerError, RankFailed
 from .cell import BoundSegments, Store, Values, run_cell
 from .schedule import Cell, Schedule, Value
 
@@ -121,8 +121,10 @@ class Progress:
         try:
             self._post.exchange(self._tick, self.store)
         except PeerError:
-            self.check()  # what this rank did comes before what others say of it
-            raise
+            if self._failure is None:
+                raise
+            # What this rank did comes before what others say of it.
+            raise RankFailed.here(f"tick {self._tick}", self._failure) from self._failure
 
     def _cells(self) -> Iterator[Cell]:
         for stage in self._stages:

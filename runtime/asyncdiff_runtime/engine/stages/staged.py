@@ -7,7 +7,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..errors import RankFailed
 from ..graph.capture import Captured
 from ..graph.dependence import Dependence
 from ..graph.program import Program
@@ -107,13 +106,8 @@ class Ranks:
 
     def confirm(self, progress: Progress, evaluation: int) -> None:
         """Raises if an evaluation failed anywhere."""
-        failed = self._links.failed(progress.failed, f"comparing notes on evaluation {evaluation}")
-        progress.check()
-        if failed:
-            raise RankFailed(
-                f"Rank {failed[0]} failed at evaluation {evaluation}; this rank ({self._links.mesh.rank}) stopped with "
-                f"it. The cause is in the traceback of rank {failed[0]}."
-            )
+        with self._links.failing_together(f"evaluation {evaluation}"):
+            progress.check()
 
     def shared(self, prediction: Prediction | None) -> Prediction:
         """A prediction on every member."""
