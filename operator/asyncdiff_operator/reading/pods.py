@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from asyncdiff_api.formats.container import CONTAINER
 from asyncdiff_api.formats.errors import ContractError
@@ -23,6 +23,11 @@ from asyncdiff_operator.names import (
 from asyncdiff_operator.observed import Manifest
 from asyncdiff_operator.reading.numbers import read_number
 from asyncdiff_operator.reading.times import read_time
+
+START_ERROR: Final = "StartError"
+"""The kubelet's word for a container that the node's container runtime could not start."""
+_STARTING: Final = "unable to start container process: "
+"""What runc puts before the cause, behind the words of all who asked it."""
 
 
 def is_settled(manifest: Manifest, accounted: frozenset[int]) -> bool:
@@ -148,6 +153,9 @@ class ChildPod:
     @property
     def end_message(self) -> str:
         """What Kubernetes has to say of its end; empty for most."""
+        if self.end_reason == START_ERROR:
+            said = str(self._terminated.get("message") or START_ERROR)
+            return f"its container could not be started: {said.rpartition(_STARTING)[2].removesuffix(': unknown')}"
         return str(self.status.get("message") or "")
 
     @cached_property

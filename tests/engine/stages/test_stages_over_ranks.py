@@ -13,6 +13,19 @@ from support.toy import layered
 Group = Callable[[int], Ranks]
 
 TWO = AsyncStages(stages=2, cut=("second", "third"))
+OTHERS = (
+    "svd",
+    "sd3",
+    "qwen-image",
+    "pixart",
+    "sana",
+    "lumina",
+    "chroma",
+    "z-image",
+    "ltx",
+    "cogvideo",
+    "hunyuan-true-cfg",
+)
 CALLS = ({"seed": 0, "steps": 5}, {"seed": 1, "steps": 4, "prompt": ["two boats at dawn, oil on canvas"]})
 
 
@@ -36,6 +49,15 @@ def test_ranks_give_what_one_process_gives(
         for answer, expected in zip(answers, alone, strict=True):
             assert not answer.refusal
             assert np.array_equal(answer.output, expected.output)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_denoisers_are_the_same_on_two_ranks_too(ranks: Group, name: str) -> None:
+    plan = Plan(AsyncStages(stages=2), ({"seed": 0, "steps": 4},))
+    ((expected,),) = generations.of_tiny(0, 1, name, [plan])
+    assert not expected.refusal
+    for ((answer,),) in ranks(2).run(generations.of_tiny, name, [plan]):
+        assert np.array_equal(answer.output, expected.output), answer.refusal
 
 
 @pytest.mark.parametrize("culprit", [0, 1])

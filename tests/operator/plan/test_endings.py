@@ -126,6 +126,23 @@ SHARDS_FAILED = [
     ),
     pytest.param(
         failed(
+            dead(
+                code=128,
+                why="StartError",
+                result="OCI runtime create failed: runc create failed: unable to start container process: "
+                'exec: "python": permission denied: unknown',
+            ),
+            reason="FailedIndexes",
+            failedIndexes="0",
+        ),
+        "RetriesExhausted",
+        "Shard 0 failed more often than run.retriesPerShard (3) allows: Shard 0 (pod posters-0-a): its container could "
+        'not be started: exec: "python": permission denied.',
+        True,
+        id="another image than ours",
+    ),
+    pytest.param(
+        failed(
             dead(0, 65, "TooManyFailedItems", "3 items failed"),
             dead(1, 70, "RankHung", "rank 2 hung at evaluation 7"),
             reason="FailedIndexes",

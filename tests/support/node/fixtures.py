@@ -56,4 +56,4 @@ def hindrance() -> str:
     missing = [program for program in NEEDED if shutil.which(program) is None]
     if missing:
         return f"a node needs {', '.join(missing)}, which PATH does not have; .ci/run installs them on Debian"
-    return sandbox.hindrance()
+    return sandbox.hindrance() or images.hindrance()

@@ -68,6 +68,12 @@ def environment() -> tuple[Path, ...]:
     return tuple(folder for folder in own if folder != Path("/usr"))
 
 
+def hindrance() -> str:
+    """Why pods could not read what the thin image lacks; empty if they can."""
+    hidden = [str(folder) for folder in Runtime.wanted().mounts if Path("/tmp") in folder.parents]
+    return f"pods have a /tmp of their own, which hides {hidden[0]}; clone elsewhere" if hidden else ""
+
+
 def base() -> Path:
     """The archive of a small Debian with Python, on which both images are built."""
     name = f"image-debian-bookworm-{'-'.join(BASE_PACKAGES)}"
