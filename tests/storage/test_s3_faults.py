@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 from asyncdiff_api.formats.errors import OutageError, OutputRefusedError
-from asyncdiff_runtime.storage import Creation
+from asyncdiff_api.output import S3, Output
+from asyncdiff_runtime.storage import Creation, open_output
 from asyncdiff_runtime.storage.s3 import S3Options, S3Storage
+from support.processes import free_port
 from support.s3 import S3Server
 
 if TYPE_CHECKING:
@@ -84,6 +87,19 @@ def test_a_server_that_stays_away_is_an_outage(
 
     with pytest.raises(OutageError, match=r"not reached in 2 attempts"):
         storage.write("job.json", b"")
+
+
+@pytest.mark.parametrize(("reached", "attempts"), [(False, 8), (True, 20)])
+def test_an_output_that_the_run_has_reached_is_waited_for_longer(
+    monkeypatch: pytest.MonkeyPatch, reached: bool, attempts: int
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "nobody")
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    output = Output(s3=S3(bucket="away", prefix="posters/", endpoint=f"http://127.0.0.1:{free_port()}"))
+
+    with pytest.raises(OutageError, match=f"not reached in {attempts} attempts"):
+        open_output(output, reached=reached).write("job.json", b"")
 
 
 def test_a_server_that_comes_back_is_waited_for(

@@ -35,12 +35,13 @@ class Places(FormatModel):
     worklist: Path | None = None
     """File with the worklist that the job names by ConfigMap."""
 
-    def open_output(self, job: AsyncDiffJob) -> Storage:
+    def open_output(self, job: AsyncDiffJob, *, reached: bool = False) -> Storage:
         """Opens the output; see `open_storage`."""
         if self.output:
-            return open_storage(self.output, job.spec.output)
+            return open_storage(self.output, job.spec.output, reached=reached)
         volume = job.spec.output.volume
-        return open_output(job.spec.output, self.volumes.get(volume.claim_name) if volume else None)
+        mounted = self.volumes.get(volume.claim_name) if volume else None
+        return open_output(job.spec.output, mounted, reached=reached)
 
     def open_worklist(self, job: AsyncDiffJob) -> Worklist:
         """Opens the worklist.

@@ -199,7 +199,8 @@ class Rank:
         record = given.record
         blocks = blocks_of_shard(given.shard * parts + part, given.shards * parts, record.blocks.count)
         resolver = Resolver(Shared.of_job(spec, record))
-        storage = given.places.open_output(self._job)
+        # Who started this rank has probed it.
+        storage = given.places.open_output(self._job, reached=True)
         worklist = given.places.open_worklist(self._job)
         trace = {"trace": given.trace} if given.trace else {}
         work = Work(

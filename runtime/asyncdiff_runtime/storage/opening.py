@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +17,13 @@ from asyncdiff_runtime.storage.interface import Storage
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def open_storage(address: str, s3: Output | None = None) -> Storage:
+def open_storage(address: str, s3: Output | None = None, *, reached: bool = False) -> Storage:
     """Opens a folder or a bucket's prefix; nothing is asked of it yet.
 
     Args:
         address: A path, or `s3://bucket/prefix`.
         s3: Job's output that says how S3 is reached; None leaves it to the environment.
+        reached: Whether the run has reached it before: one that is away is then waited for from the first request on.
 
     Raises:
         InvalidJobError: The prefix is not one that S3 and file systems read alike.
@@ -34,7 +36,9 @@ def open_storage(address: str, s3: Output | None = None) -> Storage:
 
     bucket, prefix = _bucket_and_prefix(address)
     options = S3Options.of(s3.s3) if s3 is not None and s3.s3 is not None else S3Options()
-    return S3Storage(bucket, prefix, options)
+    return S3Storage(
+        bucket, prefix, replace(options, first_attempts=options.attempts) if reached else options
+    )
 
 
 def open_address(address: str, *, endpoint: str = "", region: str = "", profile: str = "") -> Storage:
@@ -59,19 +63,21 @@ def open_address(address: str, *, endpoint: str = "", region: str = "", profile:
     return S3Storage(bucket, prefix, options)
 
 
-def open_output(output: Output, volume: Path | None = None) -> Storage:
+def open_output(output: Output, volume: Path | None = None, *, reached: bool = False) -> Storage:
     """Opens a job's output.
 
     Args:
         output: The job's output.
         volume: Where its volume is mounted; None where there is none.
+        reached: As `open_storage`.
 
     Raises:
         InvalidJobError: The output is a volume and none is mounted; otherwise as `open_storage`.
         OutputRefusedError: As `open_storage`.
     """
     if output.s3 is not None:
-        return open_storage(f"s3://{output.s3.bucket}/{normal_prefix(output.s3.prefix)}", output)
+        address = f"s3://{output.s3.bucket}/{normal_prefix(output.s3.prefix)}"
+        return open_storage(address, output, reached=reached)
     assert output.volume is not None, "the API demands one of s3 and volume"
     if volume is None:
         raise InvalidJobError(
